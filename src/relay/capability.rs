@@ -1,0 +1,167 @@
+//! Capability lists, edited token by token: what is kept keeps its order and its spelling.
+
+use super::policy::Policy;
+
+/// How large a literal may be that a client sends without waiting (RFC 7888).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum NonSync {
+    /// The server offers neither LITERAL+ nor LITERAL-.
+    #[default]
+    Never,
+    /// LITERAL-, which IMAP4rev2 includes.
+    UpTo4096,
+    /// LITERAL+
+    Any,
+}
+
+impl NonSync {
+    pub(super) fn allows(self, size: u64) -> bool {
+        match self {
+            Self::Never => false,
+            Self::UpTo4096 => size <= 4096,
+            Self::Any => true,
+        }
+    }
+}
+
+const NAME: &[u8] = b"CAPABILITY";
+
+/// A line that held a capability list.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Filtered<'a> {
+    /// The line as the client shall get it.
+    pub(super) line: Vec<u8>,
+    /// The names that were taken out.
+    pub(super) stripped: Vec<&'a [u8]>,
+    /// What the list says about literals.
+    pub(super) non_sync: NonSync,
+}
+
+/// Edits the list of a `* CAPABILITY` line, or in the `[CAPABILITY ...]` code that begins the text of
+/// a status or continuation line. `None` when there is no list.
+pub(super) fn filter<'a>(line: &'a [u8], policy: &Policy) -> Option<Filtered<'a>> {
+    let (start, end) = list_bounds(line)?;
+    let (head, rest) = line.split_at(start);
+    let (list, tail) = rest.split_at(end - start);
+    let mut filtered =
+        Filtered { line: head.to_vec(), stripped: Vec::new(), non_sync: NonSync::Never };
+    let mut dropped_one = false;
+    for (index, token) in list.split(|byte| *byte == b' ').enumerate() {
+        if !token.is_empty() && !policy.keeps(token) {
+            filtered.stripped.push(token);
+            dropped_one = true;
+            continue;
+        }
+        if index > 0 {
+            filtered.line.push(b' ');
+        }
+        filtered.line.extend(token);
+        filtered.non_sync = match token.to_ascii_uppercase().as_slice() {
+            b"LITERAL+" => NonSync::Any,
+            b"LITERAL-" | b"IMAP4REV2" if filtered.non_sync == NonSync::Never => NonSync::UpTo4096,
+            _ => filtered.non_sync,
+        };
+    }
+    filtered.line.extend(tail);
+    debug_assert!(dropped_one || filtered.line == line);
+    Some(filtered)
+}
+
+/// Whether the line, of which the beginning is there, holds a list.
+pub(super) fn is_list(beginning: &[u8]) -> bool {
+    find_name(beginning, NAME).is_some()
+}
+
+/// Where the list is, from the blank before its first name to its end.
+fn list_bounds(line: &[u8]) -> Option<(usize, usize)> {
+    let at = find_name(line, NAME)?;
+    let start = at + NAME.len();
+    let rest = line.get(start..)?;
+    if line.get(at.checked_sub(1)?) == Some(&b'[') {
+        Some((start, start + rest.iter().position(|byte| *byte == b']')?))
+    } else {
+        let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len());
+        Some((start, start + end))
+    }
+}
+
+/// Where the name stands, if it stands where a list begins: as the second word of an untagged
+/// response, or as the code that follows the condition or the `+`.
+fn find_name(line: &[u8], name: &[u8]) -> Option<usize> {
+    let mut position = 0;
+    for word in line.splitn(4, |byte| *byte == b' ') {
+        let bare = word.strip_prefix(b"[").unwrap_or(word);
+        let bare_length =
+            bare.iter().take_while(|byte| !matches!(byte, b'\r' | b'\n' | b']')).count();
+        if bare.get(..bare_length)?.eq_ignore_ascii_case(name) && position > 0 {
+            let is_code = bare.len() < word.len();
+            let untagged_data = position == 2 && line.starts_with(b"* ");
+            return (is_code || untagged_data).then_some(position + word.len() - bare.len());
+        }
+        position += word.len() + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(line: &str) -> Option<String> {
+        let policy = Policy::default();
+        filter(line.as_bytes(), &policy).map(|filtered| String::from_utf8(filtered.line).unwrap())
+    }
+
+    #[test]
+    fn lists_everywhere() {
+        for (line, expected) in [
+            ("* CAPABILITY IMAP4rev1 COMPRESS=DEFLATE IDLE\r\n", "* CAPABILITY IMAP4rev1 IDLE\r\n"),
+            ("* capability X-FOO Idle\n", "* capability Idle\n"),
+            ("* CAPABILITY X-FOO\r\n", "* CAPABILITY\r\n"),
+            ("* CAPABILITY IDLE \r\n", "* CAPABILITY IDLE \r\n"),
+            (
+                "* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN] hi [x]\r\n",
+                "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi [x]\r\n",
+            ),
+            ("* PREAUTH [capability STARTTLS]\r\n", "* PREAUTH [capability]\r\n"),
+            (
+                "A1 OK [CAPABILITY COMPRESS=DEFLATE] Logged in\r\n",
+                "A1 OK [CAPABILITY] Logged in\r\n",
+            ),
+            (
+                "A1 NO [CAPABILITY AUTH=NTLM AUTH=PLAIN] no\r\n",
+                "A1 NO [CAPABILITY AUTH=PLAIN] no\r\n",
+            ),
+            ("+ [CAPABILITY IDLE X] go on\r\n", "+ [CAPABILITY IDLE] go on\r\n"),
+        ] {
+            assert_eq!(edited(line).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn no_lists() {
+        for line in [
+            "* OK hello [CAPABILITY X]\r\n",
+            "A1 OK CAPABILITY X completed\r\n",
+            "* OK CAPABILITY X\r\n",
+            "* OK [CAPABILITY X\r\n",
+            "* 1 FETCH (X CAPABILITY)\r\n",
+            "CAPABILITY X\r\n",
+            "+\r\n",
+            "\r\n",
+        ] {
+            assert_eq!(edited(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_the_list_says_of_literals() {
+        let policy = Policy::default();
+        let non_sync =
+            |line: &str| filter(line.as_bytes(), &policy).map(|filtered| filtered.non_sync);
+        assert_eq!(non_sync("* CAPABILITY IMAP4rev1\r\n"), Some(NonSync::Never));
+        assert_eq!(non_sync("* CAPABILITY LITERAL-\r\n"), Some(NonSync::UpTo4096));
+        assert_eq!(non_sync("* CAPABILITY literal+ IMAP4rev2\r\n"), Some(NonSync::Any));
+        assert_eq!(non_sync("* CAPABILITY IMAP4rev2 LITERAL+\r\n"), Some(NonSync::Any));
+    }
+}

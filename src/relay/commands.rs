@@ -1,0 +1,387 @@
+//! From the client to the server: commands are seen whole, judged, and sent on.
+
+use super::{
+    Fault, HIGH_WATER, Kind, Party, Relay, Tap,
+    flow::Due,
+    head::CommandHead,
+    line::{self, Literal, Tail},
+    outstanding::Purpose,
+    sending::{Command, Sending},
+};
+
+/// What the client's next bytes are.
+#[derive(Debug, Default)]
+pub(super) enum Intake {
+    /// A line, whose meaning [`super::flow::Flow::due`] tells.
+    #[default]
+    Line,
+    /// Content of a literal that is collected.
+    Collect { left: u64 },
+    /// Not taken yet: the server has to agree to a literal.
+    Sending(Sending),
+    /// Content of a literal that streams.
+    Stream { left: u64 },
+    /// The rest of a command that goes nowhere.
+    Swallow(Swallow),
+}
+
+/// The rest of a command that is not kept, up to its end.
+#[derive(Debug)]
+pub(super) struct Swallow {
+    literal_left: u64,
+    tail: Tail,
+    /// What the client gets when it is over, if it has no answer yet.
+    answer: Option<Vec<u8>>,
+}
+
+/// The client's side of the relay.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    intake: Intake,
+    command: Command,
+}
+
+/// What the server's `+` was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Continuation {
+    /// A literal that the proxy had accepted in the server's place.
+    Consumed,
+    /// A literal that the client waits to send.
+    ForClient,
+    /// No literal.
+    Other,
+}
+
+impl<T: Tap> Relay<T> {
+    /// Whether [`Relay::client_sent`] would take anything in.
+    pub fn takes_from_client(&self) -> bool {
+        let room = self.to_server.len() < HIGH_WATER
+            && self.to_client.len() + self.answers.len() < HIGH_WATER;
+        let due = match &self.commands.intake {
+            Intake::Sending(_) => false,
+            Intake::Line => match self.flow.due() {
+                Due::Nothing => false,
+                Due::Command => {
+                    !(self.commands.command.is_untouched() && self.outstanding.is_full())
+                }
+                Due::SaslResponse | Due::IdleDone => true,
+            },
+            Intake::Collect { .. } | Intake::Stream { .. } | Intake::Swallow(_) => true,
+        };
+        self.greeted && room && due
+    }
+
+    /// Takes in what the client sent, as far as the state of the session allows. Returns how many
+    /// bytes it took; the rest is to be offered again after the next word of the server.
+    pub fn client_sent(&mut self, input: &[u8]) -> Result<usize, Fault> {
+        let mut rest = input;
+        while !rest.is_empty() && self.takes_from_client() {
+            let taken = match &mut self.commands.intake {
+                Intake::Line => self.take_line(rest)?,
+                Intake::Collect { .. } => self.take_collected(rest),
+                Intake::Stream { .. } => self.take_streamed(rest),
+                Intake::Swallow(_) => self.take_swallowed(rest),
+                Intake::Sending(_) => break,
+            };
+            rest = rest.split_at(taken).1;
+        }
+        Ok(input.len() - rest.len())
+    }
+
+    fn take_line(&mut self, input: &[u8]) -> Result<usize, Fault> {
+        let length = line::length(input);
+        let (chunk, _) = input.split_at(length.unwrap_or(input.len()));
+        let command = &mut self.commands.command;
+        if command.bytes.len() - command.literal_bytes + chunk.len() > self.bounds.command_line {
+            self.over_long()?;
+            return Ok(0);
+        }
+        if length.is_some() && command.bytes.is_empty() {
+            self.line_complete(chunk)?;
+        } else {
+            command.bytes.extend_from_slice(chunk);
+            if length.is_some() {
+                let line = command.current_line().to_vec();
+                self.line_complete(&line)?;
+            }
+        }
+        Ok(chunk.len())
+    }
+
+    /// `line` is complete. It is the end of the command's bytes, unless these are empty.
+    fn line_complete(&mut self, line: &[u8]) -> Result<(), Fault> {
+        self.tap.line(Party::Client, line);
+        match self.flow.due() {
+            Due::SaslResponse => {
+                self.forward_line(line, Kind::SaslResponse);
+                self.flow.sasl_response_sent();
+                return Ok(());
+            }
+            Due::IdleDone => {
+                self.forward_line(line, Kind::IdleDone);
+                self.flow.idle_done_sent();
+                return Ok(());
+            }
+            Due::Command | Due::Nothing => {}
+        }
+        let announcement = line::announcement(line);
+        if !self.commands.command.begun && self.commands.command.literals.is_empty() {
+            let head = CommandHead::parse(line);
+            if let Some(refusal) = self.policy.refusal(&head) {
+                self.refuse(head.proper_tag(), refusal, announcement);
+                return Ok(());
+            }
+            if announcement.is_none() {
+                self.forward_command(&head, line);
+                return Ok(());
+            }
+            self.commands.command.identify(&head);
+        }
+        if self.commands.command.bytes.is_empty() {
+            self.commands.command.bytes.extend_from_slice(line);
+        }
+        match announcement {
+            Some(literal) => self.literal_announced(literal),
+            None => {
+                self.multi_line_complete();
+                Ok(())
+            }
+        }
+    }
+
+    /// A command of one line.
+    fn forward_command(&mut self, head: &CommandHead<'_>, line: &[u8]) {
+        if let Some(tag) = head.proper_tag() {
+            self.outstanding.push(tag, purpose(head));
+        }
+        self.forward_line(line, Kind::Command { authenticated: self.authenticated });
+        if head.is("AUTHENTICATE") || head.is("IDLE") {
+            self.flow.start(line);
+        }
+    }
+
+    fn forward_line(&mut self, line: &[u8], kind: Kind) {
+        self.to_server.extend_from_slice(line);
+        self.tap.end(Party::Client, Party::Server, kind);
+        self.commands.command = Command::default();
+    }
+
+    /// The last line of a command with literals.
+    fn multi_line_complete(&mut self) {
+        let command = &self.commands.command;
+        if !command.begun {
+            self.flow.literals_end(command.bytes.get(command.shown..).unwrap_or_default(), true);
+        }
+        self.end_message(Party::Server);
+        self.send(None);
+    }
+
+    fn literal_announced(&mut self, literal: Literal) -> Result<(), Fault> {
+        let command = &mut self.commands.command;
+        if self.bounds.literal.is_some_and(|limit| literal.size > limit) {
+            if command.begun {
+                // The server waits for the rest of the command: only an end of the session ends it.
+                return Err(Fault::Client("a literal is larger than allowed"));
+            }
+            let tag = command.tag.take();
+            self.refuse(
+                tag.as_deref(),
+                "NO [TOOBIG] proxy: the literal is larger than allowed",
+                Some(literal),
+            );
+            return Ok(());
+        }
+        self.tap.literal(Party::Client, literal.size);
+        command.literals.push((command.bytes.len(), literal));
+        let room = self.bounds.collect_literal.saturating_sub(command.literal_bytes);
+        let unseen = command.bytes.get(command.shown..).unwrap_or_default();
+        if command.begun || usize::try_from(literal.size).map_or(true, |size| size > room) {
+            if command.shown > 0 {
+                self.flow.literals_end(unseen, false);
+            }
+            self.send(Some(literal));
+        } else {
+            let acceptance = self.flow.literal(unseen);
+            command.shown = command.bytes.len();
+            self.commands.intake = Intake::Collect { left: literal.size };
+            if !acceptance.is_empty() {
+                self.answer(&acceptance);
+            }
+            self.take_collected(&[]);
+        }
+        Ok(())
+    }
+
+    fn take_collected(&mut self, input: &[u8]) -> usize {
+        let Intake::Collect { left } = &mut self.commands.intake else { return 0 };
+        let chunk = take_up_to(input, left);
+        let command = &mut self.commands.command;
+        command.bytes.extend_from_slice(chunk);
+        command.literal_bytes += chunk.len();
+        if *left == 0 {
+            command.line_start = command.bytes.len();
+            self.commands.intake = Intake::Line;
+        }
+        self.tap.literal_bytes(Party::Client, chunk);
+        chunk.len()
+    }
+
+    fn take_streamed(&mut self, input: &[u8]) -> usize {
+        let Intake::Stream { left } = &mut self.commands.intake else { return 0 };
+        let chunk = take_up_to(input, left);
+        if *left == 0 {
+            self.commands.intake = Intake::Line;
+        }
+        self.to_server.extend_from_slice(chunk);
+        self.tap.literal_bytes(Party::Client, chunk);
+        chunk.len()
+    }
+
+    /// Sends on what was taken in of a command; with `streams`, a literal still follows.
+    fn send(&mut self, streams: Option<Literal>) {
+        let command = &mut self.commands.command;
+        if !command.begun
+            && let Some(tag) = &command.tag
+        {
+            self.outstanding.push(tag, purpose(&CommandHead::parse(&command.bytes)));
+        }
+        let sending = Sending::new(command, self.non_sync, streams);
+        *command = Command {
+            begun: true,
+            tag: command.tag.take(),
+            known: command.known,
+            ..Command::default()
+        };
+        self.commands.intake = Intake::Sending(sending);
+        self.send_next();
+    }
+
+    /// Sends the next piece. It is the last one, or the server has to agree to it.
+    fn send_next(&mut self) {
+        let Intake::Sending(sending) = &mut self.commands.intake else { return };
+        if let Some(piece) = sending.next_piece() {
+            self.to_server.extend_from_slice(&piece);
+            if sending.waits() {
+                return;
+            }
+        }
+        match sending.streams() {
+            Some(literal) => {
+                self.commands.intake = Intake::Stream { left: literal.size };
+                self.take_streamed(&[]);
+            }
+            None => self.commands = Commands::default(),
+        }
+    }
+
+    /// The server sent a `+`.
+    pub(super) fn literal_accepted(&mut self) -> Continuation {
+        let Intake::Sending(sending) = &self.commands.intake else { return Continuation::Other };
+        let client_waits = sending.client_waits();
+        self.send_next();
+        if client_waits { Continuation::ForClient } else { Continuation::Consumed }
+    }
+
+    /// The server answered the command with this tag (or one without a proper tag). If it did so
+    /// in place of a `+`, the command is over.
+    pub(super) fn literal_refused(&mut self, tag: Option<&[u8]>) {
+        let Intake::Sending(sending) = &self.commands.intake else { return };
+        if self.commands.command.tag.as_deref() != tag {
+            return;
+        }
+        match sending.streams() {
+            // It comes all the same.
+            Some(Literal { size, sync: false }) => self.swallow(size, None),
+            Some(_) => {
+                self.end_message(Party::Server);
+                self.commands = Commands::default();
+            }
+            None => self.commands = Commands::default(),
+        }
+    }
+
+    /// Answers a command that goes nowhere, once the client has sent it to its end.
+    fn refuse(&mut self, tag: Option<&[u8]>, refusal: &str, announcement: Option<Literal>) {
+        let answer = [tag.unwrap_or(b"*"), b" ", refusal.as_bytes(), b"\r\n"].concat();
+        let command = &self.commands.command;
+        if command.shown > 0 {
+            self.flow.literals_end(command.bytes.get(command.shown..).unwrap_or_default(), false);
+        }
+        match announcement {
+            Some(Literal { size, sync: false }) => self.swallow(size, Some(answer)),
+            _ => self.command_swallowed(Some(&answer)),
+        }
+    }
+
+    /// The line under way is longer than allowed.
+    fn over_long(&mut self) -> Result<(), Fault> {
+        if self.commands.command.begun || self.flow.due() != Due::Command {
+            return Err(Fault::Client("a line is longer than allowed"));
+        }
+        let command = std::mem::take(&mut self.commands.command);
+        let mut tail = Tail::default();
+        tail.push(command.current_line());
+        self.tap.line(Party::Client, command.current_line());
+        if command.shown > 0 {
+            self.flow.literals_end(&[], false);
+        }
+        let head = CommandHead::parse(&command.bytes);
+        let tag = head.proper_tag().filter(|_| !head.verb.is_empty()).unwrap_or(b"*");
+        let answer = [tag, b" BAD proxy: the command line is longer than allowed\r\n"].concat();
+        self.commands.intake =
+            Intake::Swallow(Swallow { literal_left: 0, tail, answer: Some(answer) });
+        Ok(())
+    }
+
+    fn swallow(&mut self, literal_left: u64, answer: Option<Vec<u8>>) {
+        self.commands.intake =
+            Intake::Swallow(Swallow { literal_left, tail: Tail::default(), answer });
+    }
+
+    fn take_swallowed(&mut self, input: &[u8]) -> usize {
+        let Intake::Swallow(swallow) = &mut self.commands.intake else { return 0 };
+        if swallow.literal_left > 0 {
+            return take_up_to(input, &mut swallow.literal_left).len();
+        }
+        let length = line::length(input);
+        let (chunk, _) = input.split_at(length.unwrap_or(input.len()));
+        swallow.tail.push(chunk);
+        if length.is_some() {
+            match swallow.tail.announcement() {
+                Some(Literal { size, sync: false }) => {
+                    swallow.literal_left = size;
+                    swallow.tail = Tail::default();
+                }
+                // A client that waits for a `+` takes the answer for a refusal.
+                _ => {
+                    let answer = swallow.answer.take();
+                    self.command_swallowed(answer.as_deref());
+                }
+            }
+        }
+        chunk.len()
+    }
+
+    fn command_swallowed(&mut self, answer: Option<&[u8]>) {
+        self.end_message(Party::Proxy);
+        self.commands = Commands::default();
+        if let Some(answer) = answer {
+            self.answer(answer);
+        }
+    }
+
+    fn end_message(&mut self, to: Party) {
+        self.tap.end(Party::Client, to, Kind::Command { authenticated: self.authenticated });
+    }
+}
+
+fn purpose(head: &CommandHead<'_>) -> Purpose {
+    if head.is("LOGIN") || head.is("AUTHENTICATE") { Purpose::Login } else { Purpose::Other }
+}
+
+/// The part of `input` that belongs to a literal of which `left` bytes are due.
+pub(super) fn take_up_to<'a>(input: &'a [u8], left: &mut u64) -> &'a [u8] {
+    let size = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+    *left -= size as u64;
+    input.split_at(size).0
+}

@@ -1,0 +1,305 @@
+//! AUTHENTICATE, IDLE and collected literals, as imap-next's states drive them.
+//!
+//! Towards the client we are imap-next's `Server`, towards the server its `Client`. They are fed
+//! control messages only, in a canonical form where the original one might not decode; what they
+//! encode is dropped, save for the acceptance of a literal: the original bytes travel.
+
+use imap_next::{
+    Interrupt, Io, State,
+    client::{self, Client},
+    imap_types::{
+        auth::AuthenticateData,
+        command::{Command, CommandBody},
+        core::Text,
+        response::{Greeting, GreetingKind},
+    },
+    server::{self, Server},
+};
+
+use super::head::Condition;
+
+/// What is due from the client next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Commands.
+    Command,
+    /// Nothing: the server has to speak first.
+    Nothing,
+    /// One line that answers a SASL challenge.
+    SaslResponse,
+    /// One line that ends IDLE.
+    IdleDone,
+}
+
+/// Both states of one session.
+#[derive(Debug)]
+pub(super) struct Flow {
+    server: Server,
+    client: Client,
+    due: Due,
+    authenticating: bool,
+}
+
+impl Flow {
+    /// `preauth`: whether the server greeted with PREAUTH.
+    pub(super) fn new(preauth: bool) -> Self {
+        let mut options = server::Options::default();
+        options.crlf_relaxed = true;
+        options.max_literal_size = u32::MAX - 1;
+        options.max_command_size = u32::MAX;
+        let accept_text = "proxy: Literal accepted by proxy".to_owned();
+        debug_assert!(options.set_literal_accept_text(accept_text.clone()).is_ok());
+        let _ = options.set_literal_accept_text(accept_text);
+        let kind = if preauth { GreetingKind::PreAuth } else { GreetingKind::Ok };
+        let greeting = Greeting { kind, code: None, text: Text::unvalidated("proxy") };
+        let mut client_options = client::Options::default();
+        client_options.discard_greeting = true;
+        let mut flow = Self {
+            server: Server::new(options, greeting),
+            client: Client::new(client_options),
+            due: Due::Command,
+            authenticating: false,
+        };
+        // The greeting that the client gets is the server's own.
+        drop(flow.drive_server());
+        flow
+    }
+
+    pub(super) fn due(&self) -> Due {
+        self.due
+    }
+
+    /// Whether AUTHENTICATE is under way.
+    pub(super) fn is_authenticating(&self) -> bool {
+        self.due != Due::Command && self.authenticating
+    }
+
+    /// Takes a line of a command that announces a literal to be collected. Returns what the client
+    /// shall get: the acceptance, or nothing for a literal that does not wait.
+    pub(super) fn literal(&mut self, line: &[u8]) -> Vec<u8> {
+        self.server.enqueue_input(line);
+        self.drive_server().0
+    }
+
+    /// Takes what follows the last line that was given to [`Flow::literal`], up to the end of the
+    /// command or, if it is not collected to its end, of what was collected.
+    pub(super) fn literals_end(&mut self, rest: &[u8], complete: bool) {
+        self.server.enqueue_input(rest);
+        if !complete {
+            self.server.enqueue_input(b"\r\n");
+        }
+        drop(self.drive_server());
+    }
+
+    /// Takes a complete AUTHENTICATE or IDLE command. One that does not decode starts nothing: the
+    /// server's own opinion of it counts.
+    pub(super) fn start(&mut self, line: &[u8]) {
+        self.server.enqueue_input(line);
+        let (tag, body) = match self.drive_server().1 {
+            // Without the initial response: the state has no need to know the secret.
+            Some(server::Event::CommandAuthenticateReceived { command_authenticate: command }) => {
+                (command.tag, CommandBody::authenticate(command.mechanism))
+            }
+            Some(server::Event::IdleCommandReceived { tag }) => (tag, CommandBody::Idle),
+            _ => return,
+        };
+        self.authenticating = !matches!(body, CommandBody::Idle);
+        self.client.enqueue_command(Command { tag, body });
+        if let Some(
+            client::Event::AuthenticateStarted { .. } | client::Event::IdleCommandSent { .. },
+        ) = self.drive_client()
+        {
+            self.due = Due::Nothing;
+        }
+    }
+
+    /// The client's SASL response went to the server.
+    pub(super) fn sasl_response_sent(&mut self) {
+        let response = AuthenticateData::r#continue(Vec::new());
+        if self.client.set_authenticate_data(response).is_ok() {
+            self.drive_client();
+        }
+        self.due = Due::Nothing;
+    }
+
+    /// The line that ends IDLE went to the server.
+    pub(super) fn idle_done_sent(&mut self) {
+        if self.client.set_idle_done().is_some() {
+            self.drive_client();
+        }
+        self.end_server_idle();
+    }
+
+    /// The server sent a continuation request that no literal waits for.
+    pub(super) fn continuation(&mut self) {
+        if self.due == Due::Command {
+            return;
+        }
+        self.client.enqueue_input(b"+ proxy\r\n");
+        match self.drive_client() {
+            Some(client::Event::AuthenticateContinuationRequestReceived {
+                continuation_request,
+                ..
+            }) => {
+                if self.server.authenticate_continue(continuation_request).is_ok() {
+                    self.due = Due::SaslResponse;
+                }
+            }
+            Some(client::Event::IdleAccepted { continuation_request, .. }) => {
+                if self.server.idle_accept(continuation_request).is_ok() {
+                    self.due = Due::IdleDone;
+                }
+            }
+            _ => {}
+        }
+        drop(self.drive_server());
+    }
+
+    /// The server sent a tagged status: `condition` is OK, NO or BAD.
+    pub(super) fn status(&mut self, tag: &[u8], condition: Condition) {
+        if self.due == Due::Command {
+            return;
+        }
+        self.client
+            .enqueue_input(&[tag, b" ", condition.name().as_bytes(), b" proxy\r\n"].concat());
+        match self.drive_client() {
+            Some(client::Event::AuthenticateStatusReceived { status, .. }) => {
+                if self.server.authenticate_finish(status).is_ok() {
+                    self.due = Due::Command;
+                }
+                drop(self.drive_server());
+            }
+            Some(client::Event::IdleRejected { status, .. }) => {
+                if self.server.idle_reject(status).is_ok() {
+                    self.due = Due::Command;
+                    drop(self.drive_server());
+                } else {
+                    // The server ended an IDLE that it had accepted.
+                    self.end_server_idle();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn end_server_idle(&mut self) {
+        self.server.enqueue_input(b"DONE\r\n");
+        drop(self.drive_server());
+        self.due = Due::Command;
+    }
+
+    /// Runs the state until it needs input. Returns what it wrote and the last event.
+    fn drive_server(&mut self) -> (Vec<u8>, Option<server::Event>) {
+        let (mut output, mut last) = (Vec::new(), None);
+        loop {
+            match self.server.next() {
+                Ok(server::Event::GreetingSent { .. } | server::Event::ResponseSent { .. }) => {}
+                Ok(event) => last = Some(event),
+                Err(Interrupt::Io(Io::Output(bytes))) => output.extend(bytes),
+                Err(Interrupt::Io(Io::NeedMoreInput)) => return (output, last),
+                // A message that does not decode changes no state.
+                Err(Interrupt::Error(_)) => {}
+            }
+        }
+    }
+
+    /// Runs the state until it needs input. Returns the last event.
+    fn drive_client(&mut self) -> Option<client::Event> {
+        let mut last = None;
+        loop {
+            match self.client.next() {
+                Ok(event) => last = Some(event),
+                Err(Interrupt::Io(Io::Output(_)) | Interrupt::Error(_)) => {}
+                Err(Interrupt::Io(Io::NeedMoreInput)) => return last,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Condition::{Bad, No, Ok};
+
+    #[test]
+    fn literals_are_accepted() {
+        let mut flow = Flow::new(false);
+        assert_eq!(flow.literal(b"A1 LOGIN {5}\r\n"), b"+ proxy: Literal accepted by proxy\r\n");
+        assert_eq!(flow.literal(b"alice {6+}\r\n"), b"");
+        flow.literals_end(b"secret\r\n", true);
+        // Nonsense, cut short, does not disturb what follows.
+        assert_eq!(flow.literal(b"(( {3}\r\n"), b"+ proxy: Literal accepted by proxy\r\n");
+        flow.literals_end(b"abc x", false);
+        assert_eq!(flow.due(), Due::Command);
+        flow.start(b"A2 IDLE\r\n");
+        assert_eq!(flow.due(), Due::Nothing);
+    }
+
+    #[test]
+    fn authenticate() {
+        for condition in [Ok, No, Bad] {
+            let mut flow = Flow::new(false);
+            for line in [
+                &b"A1 AUTHENTICATE PLAIN\r\n"[..],
+                b"A1 authenticate SCRAM-SHA-256 biwsbj1hLHI9Yg==\n",
+            ] {
+                flow.start(line);
+                assert_eq!(flow.due(), Due::Nothing);
+                for _ in 0..2 {
+                    flow.continuation();
+                    assert_eq!(flow.due(), Due::SaslResponse);
+                    // A second one asks for nothing new.
+                    flow.continuation();
+                    assert_eq!(flow.due(), Due::SaslResponse);
+                    flow.sasl_response_sent();
+                    assert_eq!(flow.due(), Due::Nothing);
+                }
+                flow.status(b"A0", condition);
+                assert_eq!(flow.due(), Due::Nothing);
+                flow.status(b"A1", condition);
+                assert_eq!(flow.due(), Due::Command);
+            }
+            // The server may end it while it waits for the client.
+            flow.start(b"A2 AUTHENTICATE PLAIN\r\n");
+            flow.continuation();
+            flow.status(b"A2", condition);
+            assert_eq!(flow.due(), Due::Command);
+        }
+    }
+
+    #[test]
+    fn idle() {
+        let mut flow = Flow::new(true);
+        for condition in [Ok, No, Bad] {
+            for accepted in [false, true] {
+                flow.start(b"A1 IDLE\r\n");
+                if accepted {
+                    flow.continuation();
+                    assert_eq!(flow.due(), Due::IdleDone);
+                }
+                flow.status(b"A1", condition);
+                assert_eq!(flow.due(), Due::Command);
+            }
+            flow.start(b"A2 IDLE\r\n");
+            flow.continuation();
+            flow.idle_done_sent();
+            assert_eq!(flow.due(), Due::Command);
+            flow.status(b"A2", condition);
+            assert_eq!(flow.due(), Due::Command);
+        }
+    }
+
+    #[test]
+    fn what_does_not_decode_starts_nothing() {
+        let mut flow = Flow::new(false);
+        for line in [
+            &b"A1 AUTHENTICATE\r\n"[..],
+            b"A+1 IDLE\r\n",
+            b"A1 IDLE now\r\n",
+            b"\xff AUTHENTICATE PLAIN\r\n",
+        ] {
+            flow.start(line);
+            assert_eq!(flow.due(), Due::Command);
+        }
+    }
+}

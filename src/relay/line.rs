@@ -1,0 +1,118 @@
+//! Lines and literals: the framing of IMAP, which needs no decoding (RFC 9051 2.2, 4.3).
+
+use memchr::memchr;
+
+/// A literal that a line announces at its end: `{n}`, `{n+}`, `~{n}` or `~{n+}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Literal {
+    /// Bytes that follow the line.
+    pub(super) size: u64,
+    /// Whether its sender waits for a `+` first (RFC 7888: without the plus sign).
+    pub(super) sync: bool,
+}
+
+/// The length of the first line of `bytes`, its LF (bare or not) included.
+pub(super) fn length(bytes: &[u8]) -> Option<usize> {
+    memchr(b'\n', bytes).map(|position| position + 1)
+}
+
+/// The line without its CRLF or LF.
+pub(super) fn content(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The literal that a complete line announces. A size beyond 64 bits announces nothing.
+pub(super) fn announcement(line: &[u8]) -> Option<Literal> {
+    let inner = content(line).strip_suffix(b"}")?;
+    let (inner, sync) = match inner.strip_suffix(b"+") {
+        Some(inner) => (inner, false),
+        None => (inner, true),
+    };
+    let digits = inner.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (before, digits) = inner.split_at(inner.len() - digits);
+    before.strip_suffix(b"{")?;
+    let size = str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(Literal { size, sync })
+}
+
+/// `line`, which announces a literal without waiting for it, as one that waits.
+pub(super) fn synchronising(line: &[u8]) -> Vec<u8> {
+    let content = content(line);
+    let ending = line.len() - content.len();
+    let mut changed = content.strip_suffix(b"+}").unwrap_or(content).to_vec();
+    changed.push(b'}');
+    changed.extend(line.iter().skip(line.len() - ending));
+    changed
+}
+
+/// Sees the end of a line that is not kept.
+///
+/// Holds the last bytes only: enough for `~{18446744073709551615+}` CRLF.
+#[derive(Debug, Default)]
+pub(super) struct Tail(Vec<u8>);
+
+impl Tail {
+    const LENGTH: usize = 32;
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes.iter().skip(bytes.len().saturating_sub(Self::LENGTH)));
+        let surplus = self.0.len().saturating_sub(Self::LENGTH);
+        self.0.drain(..surplus);
+    }
+
+    pub(super) fn announcement(&self) -> Option<Literal> {
+        announcement(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announcements() {
+        let sync = |size| Some(Literal { size, sync: true });
+        let non_sync = |size| Some(Literal { size, sync: false });
+        for (line, expected) in [
+            (&b"A1 LOGIN {5}\r\n"[..], sync(5)),
+            (b"A1 LOGIN {5}\n", sync(5)),
+            (b"A1 APPEND x {0+}\r\n", non_sync(0)),
+            (b"A1 APPEND x ~{12}\r\n", sync(12)),
+            (b"A1 APPEND x ~{12+}\r\n", non_sync(12)),
+            (b"* 1 FETCH (BODY[] {4294967296}\r\n", sync(4_294_967_296)),
+            (b"{007}\r\n", sync(7)),
+            (b"A1 NOOP\r\n", None),
+            (b"A1 X {}\r\n", None),
+            (b"A1 X {+}\r\n", None),
+            (b"A1 X {5-}\r\n", None),
+            (b"A1 X {5}x\r\n", None),
+            (b"A1 X {5} \r\n", None),
+            (b"A1 X 5}\r\n", None),
+            (b"A1 X {18446744073709551616}\r\n", None),
+            (b"}\r\n", None),
+            (b"\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(announcement(line), expected, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_literal_is_made_to_wait() {
+        assert_eq!(synchronising(b"A1 X {5+}\r\n"), b"A1 X {5}\r\n");
+        assert_eq!(synchronising(b"A1 X ~{5+}\n"), b"A1 X ~{5}\n");
+    }
+
+    #[test]
+    fn a_tail_sees_what_the_whole_line_would() {
+        let line = b"A1 SOMETHING very long that nobody keeps ~{18446744073709551615+}\r\n";
+        for size in 1..line.len() {
+            let mut tail = Tail::default();
+            for chunk in line.chunks(size) {
+                tail.push(chunk);
+            }
+            assert_eq!(tail.announcement(), announcement(line));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The sans-I/O core: bytes in, bytes out. No sockets, no tokio, no journald.
+//!
+//! [`Relay`] stands between one client and one server. What one of them sent goes in by
+//! [`Relay::client_sent`] and [`Relay::server_sent`]; what each shall get comes out of
+//! [`Relay::to_client`] and [`Relay::to_server`]. Messages travel as the bytes that arrived; what
+//! is rewritten or answered here is decided in `policy` and `capability`, and nowhere else.
+
+mod capability;
+mod commands;
+mod flow;
+mod head;
+mod line;
+mod outstanding;
+mod policy;
+mod responses;
+mod sending;
+mod tap;
+
+use std::collections::HashSet;
+
+use bytes::BytesMut;
+use thiserror::Error;
+
+pub use policy::Policy;
+pub use tap::{Kind, Party, Tap};
+
+use capability::NonSync;
+use commands::Commands;
+use flow::Flow;
+use outstanding::Outstanding;
+use responses::Responses;
+
+/// Bytes in an outbox from which on nothing more is taken in for it.
+pub const HIGH_WATER: usize = 64 * 1024;
+
+/// How much one session may hold and have under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of one command, literals not counted.
+    pub command_line: usize,
+    /// Bytes of literals in one command that are collected; larger ones stream.
+    pub collect_literal: usize,
+    /// Bytes of the largest literal that a client may announce.
+    pub literal: Option<u64>,
+    /// Commands without an answer from which on no further one is taken in.
+    pub unanswered_commands: usize,
+}
+
+/// Why a session cannot go on: who is at fault, and what the client is told.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Fault {
+    /// The client broke the protocol where no answer could mend it.
+    #[error("{0}")]
+    Client(&'static str),
+    /// The server did.
+    #[error("{0}")]
+    Server(&'static str),
+}
+
+/// One session's messages.
+#[derive(Debug)]
+pub struct Relay<T> {
+    tap: T,
+    policy: Policy,
+    bounds: Bounds,
+    commands: Commands,
+    responses: Responses,
+    flow: Flow,
+    outstanding: Outstanding,
+    non_sync: NonSync,
+    to_client: BytesMut,
+    to_server: BytesMut,
+    /// Answers of the proxy's own that wait for the end of the server's message.
+    answers: BytesMut,
+    greeted: bool,
+    authenticated: bool,
+    bye_seen: bool,
+    /// Names that were taken out of a list, upper case.
+    stripped: HashSet<Vec<u8>>,
+}
+
+impl<T: Tap> Relay<T> {
+    /// A session whose server has not greeted yet.
+    pub fn new(bounds: Bounds, policy: Policy, tap: T) -> Self {
+        Self {
+            tap,
+            policy,
+            commands: Commands::default(),
+            responses: Responses::default(),
+            flow: Flow::new(false),
+            outstanding: Outstanding::new(bounds.unanswered_commands),
+            bounds,
+            non_sync: NonSync::default(),
+            to_client: BytesMut::new(),
+            to_server: BytesMut::new(),
+            answers: BytesMut::new(),
+            greeted: false,
+            authenticated: false,
+            bye_seen: false,
+            stripped: HashSet::new(),
+        }
+    }
+
+    /// What the client shall get; the session takes it from here.
+    pub fn to_client(&mut self) -> &mut BytesMut {
+        &mut self.to_client
+    }
+
+    /// What the server shall get; the session takes it from here.
+    pub fn to_server(&mut self) -> &mut BytesMut {
+        &mut self.to_server
+    }
+
+    /// Whether the server has greeted.
+    pub fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
+    /// Whether the client is logged in.
+    pub fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// Whether [`Relay::server_sent`] may be called: there is room for what it makes.
+    pub fn takes_from_server(&self) -> bool {
+        self.to_client.len() < HIGH_WATER
+    }
+
+    /// The server will send nothing more. Tells the client, if the server did not, and if that is
+    /// possible: not in the middle of a message.
+    pub fn server_finished(&mut self) {
+        self.deliver_partial_response();
+        self.say_bye("the server closed the connection");
+    }
+
+    /// Adds `* BYE proxy: reason` to what the client gets, unless the server said BYE or is in the
+    /// middle of a message.
+    pub fn say_bye(&mut self, reason: &str) {
+        if !self.bye_seen && self.responses.at_boundary() {
+            self.bye_seen = true;
+            self.answer(format!("* BYE proxy: {reason}\r\n").as_bytes());
+        }
+    }
+
+    /// Sends the client an answer of the proxy's own, as soon as no message of the server is under
+    /// way.
+    fn answer(&mut self, answer: &[u8]) {
+        self.tap.line(Party::Proxy, answer);
+        self.tap.end(Party::Proxy, Party::Client, Kind::Response);
+        self.answers.extend_from_slice(answer);
+        self.release_answers();
+    }
+
+    fn release_answers(&mut self) {
+        if !self.answers.is_empty() && self.responses.at_boundary() {
+            self.to_client.extend_from_slice(&self.answers.split());
+        }
+    }
+}

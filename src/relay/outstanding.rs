@@ -1,0 +1,81 @@
+//! The commands that the server has not answered yet.
+
+use std::collections::VecDeque;
+
+/// What an answer means for the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// LOGIN or AUTHENTICATE: OK means that the client is logged in.
+    Login,
+    /// Anything else.
+    Other,
+}
+
+/// The tags that wait for an answer, oldest first. A tag may be in it twice.
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    queue: VecDeque<(Box<[u8]>, Purpose)>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Outstanding {
+    /// A few very long tags fill it like many short ones.
+    const MAX_BYTES: usize = 64 * 1024;
+
+    pub(super) fn new(limit: usize) -> Self {
+        Self { queue: VecDeque::new(), bytes: 0, limit }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() >= self.limit || self.bytes >= Self::MAX_BYTES
+    }
+
+    pub(super) fn push(&mut self, tag: &[u8], purpose: Purpose) {
+        self.bytes += tag.len();
+        self.queue.push_back((tag.into(), purpose));
+    }
+
+    /// Takes out the oldest command with this tag.
+    pub(super) fn settle(&mut self, tag: &[u8]) -> Option<Purpose> {
+        let position = self.queue.iter().position(|(waiting, _)| **waiting == *tag)?;
+        let (tag, purpose) = self.queue.remove(position)?;
+        self.bytes -= tag.len();
+        Some(purpose)
+    }
+
+    /// Takes out the oldest command: an untagged BAD may be all the answer it gets (RFC 9051 7.1.3).
+    pub(super) fn settle_oldest(&mut self) -> Option<Box<[u8]>> {
+        let (tag, _) = self.queue.pop_front()?;
+        self.bytes -= tag.len();
+        Some(tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_come_and_go() {
+        let mut outstanding = Outstanding::new(3);
+        outstanding.push(b"A", Purpose::Login);
+        outstanding.push(b"B", Purpose::Other);
+        assert!(!outstanding.is_full());
+        outstanding.push(b"A", Purpose::Other);
+        assert!(outstanding.is_full());
+        assert_eq!(outstanding.settle(b"C"), None);
+        assert_eq!(outstanding.settle(b"A"), Some(Purpose::Login));
+        assert_eq!(outstanding.settle(b"A"), Some(Purpose::Other));
+        assert_eq!(outstanding.settle_oldest().as_deref(), Some(&b"B"[..]));
+        assert_eq!(outstanding.settle_oldest(), None);
+        assert_eq!(outstanding.bytes, 0);
+    }
+
+    #[test]
+    fn long_tags_count_by_their_bytes() {
+        let mut outstanding = Outstanding::new(1000);
+        outstanding.push(&[b'A'; Outstanding::MAX_BYTES], Purpose::Other);
+        assert!(outstanding.is_full());
+    }
+}

@@ -1,0 +1,303 @@
+//! What passes: one table of capabilities, SASL mechanisms and commands, for both directions.
+
+use super::head::{CommandHead, word};
+
+/// Capabilities whose protocol stays lines and literals, so that the relay carries it as it is.
+/// A name that ends in `=` stands for all of its family.
+const KEPT: &[&str] = &[
+    "ACL",
+    "ANNOTATE-EXPERIMENT-1",
+    "APPENDLIMIT",
+    "APPENDLIMIT=",
+    "BINARY",
+    "CATENATE",
+    "CHILDREN",
+    "CONDSTORE",
+    "CONTEXT=",
+    "CONVERT",
+    "CREATE-SPECIAL-USE",
+    "ENABLE",
+    "ESEARCH",
+    "ESORT",
+    "FILTERS",
+    "I18NLEVEL=",
+    "ID",
+    "IDLE",
+    "IMAP4",
+    "IMAP4REV1",
+    "IMAP4REV2",
+    "IMAPSIEVE=",
+    "INPROGRESS",
+    "JMAPACCESS",
+    "LANGUAGE",
+    "LIST-EXTENDED",
+    "LIST-METADATA",
+    "LIST-MYRIGHTS",
+    "LIST-STATUS",
+    "LITERAL+",
+    "LITERAL-",
+    "LOGINDISABLED",
+    "MESSAGELIMIT=",
+    "METADATA",
+    "METADATA-SERVER",
+    "MOVE",
+    "MULTIAPPEND",
+    "MULTISEARCH",
+    "NAMESPACE",
+    "NOTIFY",
+    "OBJECTID",
+    "PARTIAL",
+    "PREVIEW",
+    "PREVIEW=",
+    "QRESYNC",
+    "QUOTA",
+    "QUOTA=",
+    "QUOTASET",
+    "REPLACE",
+    "RIGHTS=",
+    "SASL-IR",
+    "SAVEDATE",
+    "SAVELIMIT=",
+    "SEARCH=",
+    "SEARCHRES",
+    "SNIPPET=",
+    "SORT",
+    "SORT=",
+    "SPECIAL-USE",
+    "STATUS=",
+    "THREAD=",
+    "UIDBATCHES",
+    "UIDONLY",
+    "UIDPLUS",
+    "UNSELECT",
+    "URL-PARTIAL",
+    "URLAUTH",
+    "URLAUTH=",
+    "UTF8=",
+    "WITHIN",
+    "X-GM-EXT-1",
+    "XAPPLEPUSHSERVICE",
+    "XLIST",
+    "XMOVE",
+    "XYMHIGHESTMODSEQ",
+];
+
+/// Capabilities whose commands are refused, whatever the config says: they end lines and literals
+/// (COMPRESS), belong to one leg only (STARTTLS), or turn a session back (UNAUTHENTICATE).
+const NEVER: &[&str] = &["COMPRESS=", "STARTTLS", "UNAUTHENTICATE"];
+
+/// Mechanisms that neither bind to the TLS channel nor add a security layer (RFC 4422 3.7).
+const MECHANISMS: &[&str] = &[
+    "ANONYMOUS",
+    "CRAM-MD5",
+    "LOGIN",
+    "OAUTHBEARER",
+    "PLAIN",
+    "SCRAM-SHA-1",
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-512",
+    "XOAUTH2",
+];
+
+/// Commands whose arguments every server reads alike, as far as literals go.
+const VERBS: &[&str] = &[
+    "APPEND",
+    "AUTHENTICATE",
+    "CANCELUPDATE",
+    "CAPABILITY",
+    "CHECK",
+    "CLOSE",
+    "COMPARATOR",
+    "CONVERSIONS",
+    "CONVERT",
+    "COPY",
+    "CREATE",
+    "DELETE",
+    "DELETEACL",
+    "ENABLE",
+    "ESEARCH",
+    "EXAMINE",
+    "EXPUNGE",
+    "FETCH",
+    "GENURLAUTH",
+    "GETACL",
+    "GETANNOTATION",
+    "GETFILTER",
+    "GETJMAPACCESS",
+    "GETMETADATA",
+    "GETQUOTA",
+    "GETQUOTAROOT",
+    "ID",
+    "IDLE",
+    "LANGUAGE",
+    "LIST",
+    "LISTRIGHTS",
+    "LOGIN",
+    "LOGOUT",
+    "LSUB",
+    "MOVE",
+    "MYRIGHTS",
+    "NAMESPACE",
+    "NOOP",
+    "NOTIFY",
+    "RENAME",
+    "REPLACE",
+    "RESETKEY",
+    "SEARCH",
+    "SELECT",
+    "SETACL",
+    "SETANNOTATION",
+    "SETFILTER",
+    "SETMETADATA",
+    "SETQUOTA",
+    "SORT",
+    "STATUS",
+    "STORE",
+    "SUBSCRIBE",
+    "THREAD",
+    "UID",
+    "UIDBATCHES",
+    "UNSELECT",
+    "UNSUBSCRIBE",
+    "URLFETCH",
+    "XLIST",
+];
+
+/// The table, with the names that the config adds to it.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Upper case.
+    allowed: Vec<String>,
+}
+
+impl Policy {
+    /// `allowed`: capability names that pass although the table does not know them, in any case of
+    /// letters; `AUTH=X` lets the SASL mechanism X pass.
+    pub fn new<S: AsRef<str>>(allowed: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            allowed: allowed.into_iter().map(|name| name.as_ref().to_ascii_uppercase()).collect(),
+        }
+    }
+
+    /// Whether a server's capability is passed on to the client.
+    pub(super) fn keeps(&self, capability: &[u8]) -> bool {
+        let Ok(name) = str::from_utf8(capability).map(str::to_ascii_uppercase) else {
+            return false;
+        };
+        if matches_any(NEVER, &name) {
+            return false;
+        }
+        let known = match name.strip_prefix("AUTH=") {
+            Some(mechanism) => MECHANISMS.contains(&mechanism),
+            None => matches_any(KEPT, &name),
+        };
+        known || self.allowed.contains(&name)
+    }
+
+    /// The answer, without its tag, to a command that is not forwarded.
+    pub(super) fn refusal(&self, head: &CommandHead<'_>) -> Option<&'static str> {
+        if head.is("COMPRESS") {
+            Some("NO [CANNOT] proxy: COMPRESS would hide the messages from the proxy")
+        } else if head.is("UNAUTHENTICATE") {
+            Some("NO [CANNOT] proxy: UNAUTHENTICATE is not supported, please reconnect")
+        } else if head.is("STARTTLS") {
+            Some("BAD proxy: STARTTLS is not available on this connection")
+        } else if head.is("AUTHENTICATE") {
+            self.mechanism_refusal(head.arguments)
+        } else {
+            None
+        }
+    }
+
+    fn mechanism_refusal(&self, arguments: &[u8]) -> Option<&'static str> {
+        let (mechanism, _) = word(arguments);
+        if mechanism.starts_with(b"{") || mechanism.starts_with(b"~") {
+            return Some("BAD proxy: the SASL mechanism must be an atom");
+        }
+        // Some servers read the mechanism as an astring.
+        let mechanism = mechanism.strip_prefix(b"\"").unwrap_or(mechanism);
+        let mechanism = mechanism.strip_suffix(b"\"").unwrap_or(mechanism);
+        // Without a mechanism the server's own complaint is the better one.
+        let passes = mechanism.is_empty() || self.keeps(&[b"AUTH=", mechanism].concat());
+        (!passes).then_some("NO [CANNOT] proxy: this SASL mechanism cannot work through a proxy")
+    }
+}
+
+/// Whether proxy and server surely agree that a literal in this command is a literal.
+pub(super) fn is_known(head: &CommandHead<'_>) -> bool {
+    VERBS.iter().any(|verb| head.is(verb))
+}
+
+fn matches_any(table: &[&str], name: &str) -> bool {
+    table
+        .iter()
+        .any(|entry| if entry.ends_with('=') { name.starts_with(entry) } else { name == *entry })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities() {
+        let policy = Policy::new(["x-foo", "AUTH=GSSAPI", "COMPRESS=DEFLATE"]);
+        for kept in [
+            "IMAP4rev1",
+            "literal+",
+            "AUTH=plain",
+            "AUTH=SCRAM-SHA-256",
+            "LOGINDISABLED",
+            "THREAD=REFS",
+            "X-FOO",
+            "AUTH=GSSAPI",
+        ] {
+            assert!(policy.keeps(kept.as_bytes()), "{kept}");
+        }
+        for stripped in [
+            "COMPRESS=DEFLATE",
+            "STARTTLS",
+            "UNAUTHENTICATE",
+            "AUTH=EXTERNAL",
+            "AUTH=SCRAM-SHA-256-PLUS",
+            "AUTH=NTLM",
+            "LOGIN-REFERRALS",
+            "MAILBOX-REFERRALS",
+            "X-BAR",
+            "THREAD",
+            "AUTH=",
+            "",
+        ] {
+            assert!(!policy.keeps(stripped.as_bytes()), "{stripped}");
+        }
+        assert!(!policy.keeps(b"\xff"));
+    }
+
+    #[test]
+    fn commands() {
+        let policy = Policy::default();
+        let refusal = |line: &[u8]| policy.refusal(&CommandHead::parse(line));
+        for refused in [
+            &b"A compress DEFLATE\r\n"[..],
+            b"A UNAUTHENTICATE\r\n",
+            b"A AUTHENTICATE EXTERNAL =\r\n",
+            b"A AUTHENTICATE \"GSSAPI\"\r\n",
+            b"A authenticate scram-sha-1-plus\r\n",
+        ] {
+            assert!(
+                refusal(refused).is_some_and(|answer| answer.starts_with("NO [CANNOT] proxy: "))
+            );
+        }
+        for bad in [&b"A STARTTLS\r\n"[..], b"A AUTHENTICATE {5}\r\n"] {
+            assert!(refusal(bad).is_some_and(|answer| answer.starts_with("BAD proxy: ")));
+        }
+        for passes in [
+            &b"A NOOP\r\n"[..],
+            b"A AUTHENTICATE\r\n",
+            b"A AUTHENTICATE PLAIN AA==\r\n",
+            b"\r\n",
+            b"COMPRESS\r\n",
+        ] {
+            assert_eq!(refusal(passes), None);
+        }
+    }
+}

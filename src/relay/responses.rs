@@ -1,0 +1,254 @@
+//! From the server to the client: lines and literals pass as they arrive; the few that matter to
+//! the session are looked at, and capability lists are edited.
+
+use super::{
+    Fault, Kind, Party, Relay, Tap, capability,
+    commands::{Continuation, take_up_to},
+    flow::Flow,
+    head::{Condition, ResponseHead},
+    line::{self, Tail},
+    outstanding::Purpose,
+};
+
+/// Bytes of a line that arrives in parts which are held back until it is complete.
+const HELD: usize = 8 * 1024;
+/// The same, of a line with text: it may hold a capability list.
+const HELD_TEXT: usize = 64 * 1024;
+
+/// What the server's next bytes are.
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Line,
+    /// The rest of a line that is too long to be held.
+    LongLine { announces: bool, tail: Tail, kind: Kind, to: Party },
+    /// Content of a literal.
+    Literal { left: u64 },
+}
+
+/// The server's side of the relay.
+#[derive(Debug, Default)]
+pub(super) struct Responses {
+    state: State,
+    /// A line so far.
+    partial: Vec<u8>,
+    /// A literal came before in this message.
+    continued: bool,
+}
+
+impl Responses {
+    /// Whether the client has got nothing but complete messages.
+    pub(super) fn at_boundary(&self) -> bool {
+        matches!(self.state, State::Line) && !self.continued
+    }
+}
+
+impl<T: Tap> Relay<T> {
+    /// Takes in all that the server sent.
+    pub fn server_sent(&mut self, input: &[u8]) -> Result<(), Fault> {
+        let mut rest = input;
+        while !rest.is_empty() {
+            let taken = match &self.responses.state {
+                State::Line => self.take_response_line(rest)?,
+                State::LongLine { .. } => self.take_long_line(rest),
+                State::Literal { .. } => self.take_literal(rest),
+            };
+            rest = rest.split_at(taken).1;
+        }
+        Ok(())
+    }
+
+    /// The server will complete nothing any more: what it sent of a line is delivered.
+    pub(super) fn deliver_partial_response(&mut self) {
+        if !self.responses.partial.is_empty() {
+            self.to_client.extend_from_slice(&std::mem::take(&mut self.responses.partial));
+            self.responses.continued = true;
+        }
+    }
+
+    fn take_response_line(&mut self, input: &[u8]) -> Result<usize, Fault> {
+        let length = line::length(input);
+        let (chunk, _) = input.split_at(length.unwrap_or(input.len()));
+        if length.is_some() && self.responses.partial.is_empty() {
+            self.response_line(chunk)?;
+        } else {
+            self.responses.partial.extend_from_slice(chunk);
+            if length.is_some() {
+                let line = std::mem::take(&mut self.responses.partial);
+                self.response_line(&line)?;
+            } else if self.responses.partial.len() > HELD {
+                self.long_line()?;
+            }
+        }
+        Ok(chunk.len())
+    }
+
+    fn response_line(&mut self, line: &[u8]) -> Result<(), Fault> {
+        let head = self.response_head(line);
+        let kind = self.response_kind(head);
+        let to = self.react(head)?;
+        self.tap.line(Party::Server, line);
+        if head.is_text() {
+            if to == Party::Client {
+                self.forward_text(line);
+            }
+            self.response_complete(to, kind);
+        } else {
+            self.to_client.extend_from_slice(line);
+            self.data_line_complete(line::announcement(line), kind);
+        }
+        Ok(())
+    }
+
+    /// What a line is, of which the first words are there.
+    fn response_head<'a>(&self, line: &'a [u8]) -> ResponseHead<'a> {
+        if self.responses.continued { ResponseHead::Data } else { ResponseHead::parse(line) }
+    }
+
+    fn response_kind(&self, head: ResponseHead<'_>) -> Kind {
+        if !self.greeted {
+            Kind::Greeting
+        } else if head == ResponseHead::Continuation && self.flow.is_authenticating() {
+            Kind::SaslChallenge
+        } else {
+            Kind::Response
+        }
+    }
+
+    /// What a response means for the session. Returns who gets it.
+    fn react(&mut self, head: ResponseHead<'_>) -> Result<Party, Fault> {
+        if !self.greeted {
+            self.greet(head)?;
+            return Ok(Party::Client);
+        }
+        match head {
+            ResponseHead::Continuation => match self.literal_accepted() {
+                Continuation::Consumed => return Ok(Party::Proxy),
+                Continuation::ForClient => {}
+                Continuation::Other => self.flow.continuation(),
+            },
+            ResponseHead::Tagged { tag, condition } => {
+                self.literal_refused(Some(tag));
+                self.flow.status(tag, condition);
+                let purpose = self.outstanding.settle(tag);
+                if purpose == Some(Purpose::Login) && condition == Condition::Ok {
+                    self.authenticated = true;
+                    self.tap.authenticated();
+                }
+            }
+            ResponseHead::Status(Condition::Bad) => {
+                let oldest = self.outstanding.settle_oldest();
+                self.literal_refused(oldest.as_deref());
+            }
+            ResponseHead::Status(Condition::Bye) => self.bye_seen = true,
+            ResponseHead::Status(_) | ResponseHead::Capability | ResponseHead::Data => {}
+        }
+        Ok(Party::Client)
+    }
+
+    fn greet(&mut self, head: ResponseHead<'_>) -> Result<(), Fault> {
+        match head {
+            ResponseHead::Status(Condition::Ok) => {}
+            ResponseHead::Status(Condition::Preauth) => {
+                self.flow = Flow::new(true);
+                self.authenticated = true;
+                self.tap.authenticated();
+            }
+            ResponseHead::Status(Condition::Bye) => self.bye_seen = true,
+            _ => return Err(Fault::Server("the server does not speak IMAP")),
+        }
+        self.greeted = true;
+        Ok(())
+    }
+
+    /// Passes on a line that may hold a capability list.
+    fn forward_text(&mut self, line: &[u8]) {
+        let Some(filtered) = capability::filter(line, &self.policy) else {
+            self.to_client.extend_from_slice(line);
+            return;
+        };
+        self.non_sync = filtered.non_sync;
+        self.to_client.extend_from_slice(&filtered.line);
+        for name in filtered.stripped {
+            if self.stripped.insert(name.to_ascii_uppercase()) {
+                self.tap.stripped(&name.escape_ascii().to_string());
+            }
+        }
+    }
+
+    /// A line of data is complete, and the message too unless a literal follows.
+    fn data_line_complete(&mut self, announcement: Option<line::Literal>, kind: Kind) {
+        match announcement {
+            Some(literal) => {
+                self.tap.literal(Party::Server, literal.size);
+                self.responses.continued = true;
+                self.responses.state = State::Literal { left: literal.size };
+                self.take_literal(&[]);
+            }
+            None => self.response_complete(Party::Client, kind),
+        }
+    }
+
+    fn response_complete(&mut self, to: Party, kind: Kind) {
+        self.responses.continued = false;
+        self.tap.end(Party::Server, to, kind);
+        self.release_answers();
+    }
+
+    fn take_literal(&mut self, input: &[u8]) -> usize {
+        let State::Literal { left } = &mut self.responses.state else { return 0 };
+        let chunk = take_up_to(input, left);
+        if *left == 0 {
+            self.responses.state = State::Line;
+        }
+        self.to_client.extend_from_slice(chunk);
+        self.tap.literal_bytes(Party::Server, chunk);
+        chunk.len()
+    }
+
+    /// The line under way is too long to be held: passes on what is there.
+    fn long_line(&mut self) -> Result<(), Fault> {
+        let head = self.response_head(&self.responses.partial);
+        if head.is_text() && self.responses.partial.len() <= HELD_TEXT {
+            return Ok(());
+        }
+        if capability::is_list(&self.responses.partial) && head.is_text() {
+            return Err(Fault::Server("the server's capability list is too long"));
+        }
+        let partial = std::mem::take(&mut self.responses.partial);
+        let head = self.response_head(&partial);
+        let kind = self.response_kind(head);
+        let to = self.react(head)?;
+        let mut tail = Tail::default();
+        tail.push(&partial);
+        self.tap.line(Party::Server, &partial);
+        if to == Party::Client {
+            self.to_client.extend_from_slice(&partial);
+        }
+        self.responses.state = State::LongLine { announces: !head.is_text(), tail, kind, to };
+        Ok(())
+    }
+
+    fn take_long_line(&mut self, input: &[u8]) -> usize {
+        let State::LongLine { announces, tail, kind, to } = &mut self.responses.state else {
+            return 0;
+        };
+        let length = line::length(input);
+        let (chunk, _) = input.split_at(length.unwrap_or(input.len()));
+        tail.push(chunk);
+        self.tap.line(Party::Server, chunk);
+        if *to == Party::Client {
+            self.to_client.extend_from_slice(chunk);
+        }
+        if length.is_some() {
+            let announcement = if *announces { tail.announcement() } else { None };
+            let (kind, to) = (*kind, *to);
+            self.responses.state = State::Line;
+            match announcement {
+                Some(_) => self.data_line_complete(announcement, kind),
+                None => self.response_complete(to, kind),
+            }
+        }
+        chunk.len()
+    }
+}
