@@ -1,0 +1,103 @@
+//! The way to the server: name, TCP, TLS.
+
+use std::{io, time::Duration};
+
+use thiserror::Error;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{self, CertificateError, pki_types::ServerName},
+};
+
+use super::leg::Stream;
+use crate::config::HostPort;
+
+/// A server, and how to get to it.
+pub struct Upstream {
+    /// Where it is.
+    pub address: HostPort,
+    /// How to verify it, and the name that its certificate must carry. `None`: no TLS.
+    pub tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// Why there is no connection to the server.
+#[derive(Debug, Error)]
+pub(super) enum ConnectError {
+    #[error("the name of the server cannot be resolved: {0}")]
+    Resolve(io::Error),
+    #[error("the server cannot be reached: {0}")]
+    Connect(io::Error),
+    #[error("TLS with the server failed: {0}")]
+    Tls(io::Error),
+    #[error("the server did not answer in time")]
+    Timeout,
+}
+
+impl ConnectError {
+    /// What the client is told: no addresses, no internals.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Resolve(_) => "the server's name cannot be resolved",
+            Self::Connect(_) => "the server cannot be reached",
+            Self::Tls(error) if is_untrusted(error) => "the server's certificate is not trusted",
+            Self::Tls(_) => "no secure connection to the server",
+            Self::Timeout => "the server did not answer in time",
+        }
+    }
+}
+
+impl Upstream {
+    /// Connects within `limit`, which counts for everything together.
+    pub(super) async fn connect(&self, limit: Duration) -> Result<Box<dyn Stream>, ConnectError> {
+        timeout(limit, self.connect_unbounded()).await.unwrap_or(Err(ConnectError::Timeout))
+    }
+
+    async fn connect_unbounded(&self) -> Result<Box<dyn Stream>, ConnectError> {
+        let socket = self.connect_tcp().await?;
+        socket.set_nodelay(true).map_err(ConnectError::Connect)?;
+        match &self.tls {
+            None => Ok(Box::new(socket)),
+            Some((connector, name)) => {
+                let stream =
+                    connector.connect(name.clone(), socket).await.map_err(ConnectError::Tls)?;
+                Ok(Box::new(stream))
+            }
+        }
+    }
+
+    /// The first of the server's addresses that answers.
+    async fn connect_tcp(&self) -> Result<TcpStream, ConnectError> {
+        let HostPort { host, port } = &self.address;
+        let addresses = lookup_host((host.as_str(), *port)).await.map_err(ConnectError::Resolve)?;
+        let mut last = ConnectError::Resolve(io::Error::other("it has no address"));
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = ConnectError::Connect(error),
+            }
+        }
+        Err(last)
+    }
+}
+
+fn is_untrusted(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(
+        cause,
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer
+                | CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. }
+                | CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. }
+                | CertificateError::BadSignature
+                | CertificateError::Revoked
+                | CertificateError::Other(_)
+        ))
+    )
+}

@@ -1,0 +1,189 @@
+//! The loop that carries bytes between the two legs and the relay.
+
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Buf;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{ending::Ending, leg::Leg};
+use crate::{
+    config::Timeouts,
+    relay::{Relay, Tap},
+};
+
+/// How long a server may be silent after its client said that it would send nothing more.
+const HALF_CLOSED: Duration = Duration::from_secs(60);
+
+/// A session whose two legs stand.
+pub(super) struct Conversation<'a, T> {
+    pub(super) client: Leg,
+    pub(super) server: Leg,
+    pub(super) relay: Relay<T>,
+    timeouts: &'a Timeouts,
+    started: Instant,
+    /// When either side last sent anything.
+    last_heard: Instant,
+    to_server: Direction,
+}
+
+/// Whether the server's leg can be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Open,
+    /// The client is done: what waits is delivered, then the leg is shut down.
+    Closing,
+    Closed,
+}
+
+impl<'a, T: Tap> Conversation<'a, T> {
+    pub(super) fn new(client: Leg, server: Leg, relay: Relay<T>, timeouts: &'a Timeouts) -> Self {
+        let now = Instant::now();
+        Self {
+            client,
+            server,
+            relay,
+            timeouts,
+            started: now,
+            last_heard: now,
+            to_server: Direction::Open,
+        }
+    }
+
+    /// Carries messages until one side ends it, something breaks, or `stop` says so.
+    pub(super) async fn run(&mut self, stop: &CancellationToken) -> Ending {
+        let stop = stop.cancelled();
+        tokio::pin!(stop);
+        loop {
+            let (deadline, expired) = self.deadline();
+            let steps = poll_fn(|cx| match self.step(cx) {
+                Ok(false) => Poll::Pending,
+                Ok(true) => Poll::Ready(Ok(())),
+                Err(ending) => Poll::Ready(Err(ending)),
+            });
+            tokio::select! {
+                biased;
+                stepped = timeout_at(deadline, steps) => match stepped {
+                    Ok(Ok(())) => {}
+                    Ok(Err(ending)) => return ending,
+                    Err(_) => return expired,
+                },
+                () = &mut stop => return Ending::Shutdown,
+            }
+        }
+    }
+
+    /// Says what there is to say, delivers what there is to deliver, and closes both legs.
+    pub(super) async fn close(mut self, ending: &Ending) {
+        match ending {
+            Ending::ServerClosed => self.relay.server_finished(),
+            _ => {
+                if let Some(reason) = ending.bye() {
+                    self.relay.say_bye(reason);
+                }
+            }
+        }
+        let to_client = self.relay.to_client().split();
+        let to_server = self.relay.to_server().split();
+        let stall = self.timeouts.write_stall;
+        let close_client = async {
+            if !matches!(ending, Ending::ClientLost(_) | Ending::ClientStalled) {
+                let _ = self.client.close(to_client, stall).await;
+            }
+        };
+        let close_server = async {
+            if self.to_server == Direction::Open
+                && !matches!(ending, Ending::ServerClosed | Ending::ServerStalled)
+            {
+                let _ = self.server.close(to_server, stall).await;
+            }
+        };
+        tokio::join!(close_client, close_server);
+    }
+
+    /// Moves what can be moved. Returns whether anything was; `cx` is woken when more can be.
+    fn step(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        let heard_server = self.server.fill(cx).unwrap_or_else(|_| {
+            // Whatever broke: nothing more will come.
+            self.server.eof = true;
+            true
+        });
+        let heard_client = self.client.fill(cx).map_err(Ending::ClientLost)?;
+        if heard_server || heard_client {
+            self.last_heard = Instant::now();
+        }
+        let mut progress = heard_server || heard_client;
+
+        if !self.server.inbox.is_empty() && self.relay.takes_from_server() {
+            self.relay.server_sent(&self.server.inbox)?;
+            self.server.inbox.clear();
+            progress = true;
+        }
+        if !self.client.inbox.is_empty() {
+            let taken = self.relay.client_sent(&self.client.inbox)?;
+            self.client.inbox.advance(taken);
+            progress |= taken > 0;
+        }
+        progress |= self.client.drain(cx, self.relay.to_client()).map_err(Ending::ClientLost)?;
+        progress |= self.write_to_server(cx);
+
+        if self.server.eof && self.server.inbox.is_empty() {
+            return Err(if self.client.eof { Ending::ClientClosed } else { Ending::ServerClosed });
+        }
+        Ok(progress)
+    }
+
+    fn write_to_server(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.to_server == Direction::Closed {
+            self.relay.to_server().clear();
+            return false;
+        }
+        let progress = match self.server.drain(cx, self.relay.to_server()) {
+            Ok(progress) => progress,
+            Err(error) => return self.server_takes_no_more(&error),
+        };
+        if self.client.eof && self.client.inbox.is_empty() && self.relay.to_server().is_empty() {
+            self.to_server = Direction::Closing;
+        }
+        if self.to_server == Direction::Closing
+            && let Poll::Ready(_) = self.server.poll_shutdown(cx)
+        {
+            self.to_server = Direction::Closed;
+            return true;
+        }
+        progress
+    }
+
+    /// What it sent before may still be there to be read: the session ends with its EOF.
+    fn server_takes_no_more(&mut self, error: &io::Error) -> bool {
+        tracing::debug!(%error, "the server takes nothing more");
+        self.relay.to_server().clear();
+        self.to_server = Direction::Closed;
+        true
+    }
+
+    /// Until when something has to happen, and what it means if nothing does.
+    fn deadline(&mut self) -> (Instant, Ending) {
+        let timeouts = self.timeouts;
+        let quiet = if !self.relay.is_greeted() {
+            (self.started + timeouts.greeting, Ending::GreetingTimeout)
+        } else if self.client.eof {
+            (self.last_heard + HALF_CLOSED, Ending::ClientClosed)
+        } else if self.relay.is_authenticated() {
+            (self.last_heard + timeouts.idle, Ending::IdleTimeout)
+        } else {
+            (self.last_heard + timeouts.login, Ending::LoginTimeout)
+        };
+        let client = self.client.stall_deadline(self.relay.to_client(), timeouts.write_stall);
+        let server = self.server.stall_deadline(self.relay.to_server(), timeouts.write_stall);
+        [client.map(|at| (at, Ending::ClientStalled)), server.map(|at| (at, Ending::ServerStalled))]
+            .into_iter()
+            .flatten()
+            .fold(quiet, |first, next| if next.0 < first.0 { next } else { first })
+    }
+}

@@ -1,0 +1,136 @@
+//! One side of a session: a stream, what it sent, and what waits for it.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout},
+};
+use tokio_util::io::{poll_read_buf, poll_write_buf};
+
+/// A TCP connection, with or without TLS.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Room for one read: two TLS records.
+const READ_SIZE: usize = 32 * 1024;
+/// How long, and how much, a peer is listened to after the last word, so that what it has not
+/// read yet is not lost to a reset.
+const LINGER: Duration = Duration::from_secs(3);
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// One side of a session.
+pub(super) struct Leg {
+    stream: Box<dyn Stream>,
+    /// What it sent and nobody took in yet. Nothing more is read while there is any.
+    pub(super) inbox: BytesMut,
+    /// It will send nothing more.
+    pub(super) eof: bool,
+    /// When it last took something, or nothing waited for it.
+    last_taken: Instant,
+    unflushed: bool,
+}
+
+impl Leg {
+    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+        Self {
+            stream,
+            inbox: BytesMut::new(),
+            eof: false,
+            last_taken: Instant::now(),
+            unflushed: false,
+        }
+    }
+
+    /// Reads what is there, if there is room. Returns whether anything came, its end included.
+    pub(super) fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        if self.eof || !self.inbox.is_empty() {
+            return Ok(false);
+        }
+        self.inbox.reserve(READ_SIZE);
+        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.inbox) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(count)) => {
+                self.eof = count == 0;
+                Ok(true)
+            }
+            // A peer that ends TLS without close_notify, as many do.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.eof = true;
+                Ok(true)
+            }
+            Poll::Ready(Err(error)) => Err(error),
+        }
+    }
+
+    /// Writes what waits, as far as the peer takes it. Returns whether it took anything.
+    pub(super) fn drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &mut BytesMut,
+    ) -> io::Result<bool> {
+        let mut progress = false;
+        while outbox.has_remaining() {
+            match poll_write_buf(Pin::new(&mut self.stream), cx, outbox) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(_)) => {
+                    progress = true;
+                    self.unflushed = true;
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+        }
+        if self.unflushed
+            && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
+        {
+            flushed?;
+            self.unflushed = false;
+        }
+        if progress || (outbox.is_empty() && !self.unflushed) {
+            self.last_taken = Instant::now();
+        }
+        Ok(progress)
+    }
+
+    /// When a peer that takes nothing has had long enough. `None` while nothing waits for it.
+    pub(super) fn stall_deadline(&self, outbox: &BytesMut, limit: Duration) -> Option<Instant> {
+        (!outbox.is_empty() || self.unflushed).then(|| self.last_taken + limit)
+    }
+
+    /// Says that nothing more will be written: `close_notify`, FIN.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    /// Delivers the last bytes, says goodbye on the TLS and TCP levels, and listens a little longer.
+    /// `stall` bounds each wait for the peer to take something.
+    pub(super) async fn close(mut self, mut last: BytesMut, stall: Duration) -> io::Result<()> {
+        while last.has_remaining() {
+            timeout(stall, self.stream.write_buf(&mut last)).await??;
+        }
+        timeout(stall, self.stream.flush()).await??;
+        timeout(LINGER, self.stream.shutdown()).await??;
+        if !self.eof {
+            let _ = timeout(LINGER, self.discard()).await;
+        }
+        Ok(())
+    }
+
+    async fn discard(&mut self) {
+        let mut discarded = 0;
+        while discarded < LINGER_BYTES {
+            self.inbox.clear();
+            match self.stream.read_buf(&mut self.inbox).await {
+                Ok(count) if count > 0 => discarded += count,
+                _ => return,
+            }
+        }
+    }
+}

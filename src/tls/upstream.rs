@@ -1,0 +1,87 @@
+//! How the server's certificate is verified.
+
+use std::{path::PathBuf, sync::Arc};
+
+use thiserror::Error;
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{self, ClientConfig, RootCertStore, crypto::ring},
+};
+
+use super::pem::{self, PemError};
+
+/// The system's roots of trust, read once for all services.
+#[derive(Clone, Debug)]
+pub struct SystemRoots {
+    store: Arc<RootCertStore>,
+    /// Files that could not be read, one line each. The other roots are used all the same.
+    pub problems: Vec<String>,
+}
+
+/// Why servers could not be verified.
+#[derive(Debug, Error)]
+pub enum RootsError {
+    /// Neither the system nor the config names a root.
+    #[error(
+        "the system has no CA certificates; install the package ca-certificates, or set `ca_path`"
+    )]
+    None,
+    /// The file of `ca_path`.
+    #[error(transparent)]
+    File(#[from] PemError),
+    /// A certificate in the file of `ca_path` is no CA's.
+    #[error("`{}` holds a certificate that cannot serve as a root: {error}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What rustls says.
+        error: rustls::Error,
+    },
+    /// The TLS library refused to start.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(rustls::Error),
+}
+
+impl SystemRoots {
+    /// For services without TLS.
+    pub fn none() -> Self {
+        Self { store: Arc::new(RootCertStore::empty()), problems: Vec::new() }
+    }
+
+    /// Reads them from where the system keeps them (or where `SSL_CERT_FILE` says). Blocks.
+    pub fn load() -> Self {
+        let found = rustls_native_certs::load_native_certs();
+        let mut store = RootCertStore::empty();
+        // Some systems carry a root that no one can parse: the others are good.
+        let (_, unusable) = store.add_parsable_certificates(found.certs);
+        let mut problems: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+        if unusable > 0 {
+            problems.push(format!("{unusable} of the system's CA certificates cannot be parsed"));
+        }
+        Self { store: Arc::new(store), problems }
+    }
+
+    /// TLS towards a server: the system's roots and those of `ca_path`, TLS 1.2 and 1.3, ALPN
+    /// `imap` (RFC 7301), resumption.
+    pub fn connector(&self, ca_path: Option<&PathBuf>) -> Result<TlsConnector, RootsError> {
+        let mut roots = Arc::clone(&self.store);
+        if let Some(path) = ca_path {
+            let store = Arc::make_mut(&mut roots);
+            for certificate in pem::ca_certificates(path)? {
+                store
+                    .add(certificate)
+                    .map_err(|error| RootsError::Unusable { path: path.clone(), error })?;
+            }
+        }
+        if roots.is_empty() {
+            return Err(RootsError::None);
+        }
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(RootsError::Tls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"imap".to_vec()];
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+}
