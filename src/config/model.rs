@@ -1,0 +1,187 @@
+//! What a valid configuration is. Nothing here can be wrong: [`super::load`] made sure of it.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use serde::Deserialize;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+
+use crate::tls::Identity;
+
+/// A whole config file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// In the order of the file; at least one. Names and bind addresses are unique.
+    pub services: Vec<Service>,
+    /// The daemon's own log.
+    pub log: Log,
+}
+
+/// One `[[services]]` entry: a listener and the server behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Unique; the name in every log line.
+    pub name: Arc<str>,
+    /// Where clients connect to.
+    pub bind: Bind,
+    /// The server behind.
+    pub connect: Connect,
+    /// What is shown of each message.
+    pub trace: Trace,
+    /// How much of anything.
+    pub limits: Limits,
+    /// How long for anything.
+    pub timeouts: Timeouts,
+    /// Capability names, beyond the known ones, that may pass (compared without case).
+    pub allow_capabilities: Vec<String>,
+}
+
+/// `imap://127.0.0.1:1143 (insecure) -> imaps://example.org:993 (TLS)`
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |tls| if tls { ("imaps", "TLS") } else { ("imap", "insecure") };
+        let (bind, bind_security) = side(self.bind.tls.is_some());
+        let (connect, connect_security) = side(self.connect.tls.is_some());
+        write!(f, "{bind}://{} ({bind_security}) -> ", self.bind.address)?;
+        write!(f, "{connect}://{} ({connect_security})", self.connect.address)
+    }
+}
+
+/// The listening side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bind {
+    /// Host and port to listen on.
+    pub address: HostPort,
+    /// `None` for `encryption = "Insecure"`, the identity to show for `"Tls"`.
+    pub tls: Option<Identity>,
+}
+
+/// The side towards the server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connect {
+    /// Host and port to connect to.
+    pub address: HostPort,
+    /// `None` for `encryption = "Insecure"`.
+    pub tls: Option<ConnectTls>,
+}
+
+/// How a server's certificate is verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConnectTls {
+    /// The name (or IP address) that the certificate must carry: the `host` of the address.
+    pub server_name: ServerName<'static>,
+    /// File with more roots of trust, beside the system's.
+    pub ca_path: Option<PathBuf>,
+    /// What `ca_path` held when it was read, so that a changed file is a changed config.
+    pub ca_certificates: Vec<CertificateDer<'static>>,
+}
+
+/// A host (name or IP address, IPv6 without brackets) and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// DNS name or IP address.
+    pub host: String,
+    /// TCP port; 0 on a listener lets the kernel choose.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A `tracing` filter (`info`, `imap_proxy::session=debug`, ...); `RUST_LOG` goes before it.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned() }
+    }
+}
+
+/// How much of each message the trace shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TraceLevel {
+    /// Nothing.
+    Off,
+    /// One short line: direction, tag, command or response, size.
+    #[default]
+    Summary,
+    /// The Debug print of the decoded message.
+    Full,
+}
+
+/// `[trace]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// How much of each message is shown.
+    pub level: TraceLevel,
+    /// Bytes of each literal's content that are shown; only the size when 0.
+    pub max_body: usize,
+    /// Shows passwords and tokens. For a test bench, never for real users.
+    pub reveal_secrets: bool,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one command, literals not counted.
+    pub command_line: usize,
+    /// Bytes of literals in one command that the proxy collects; larger ones stream.
+    pub collect_literal: usize,
+    /// Bytes of the largest literal a client may send; `None`: the server decides.
+    pub literal: Option<u64>,
+    /// Commands without an answer after which the client is not read until the server answers.
+    pub unanswered_commands: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // 64 KiB is Dovecot's own limit for a line; 4 KiB is what LITERAL- allows (RFC 7888).
+        Self {
+            command_line: 65536,
+            collect_literal: 4096,
+            literal: None,
+            unanswered_commands: 1000,
+        }
+    }
+}
+
+/// `[timeouts]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the TLS handshake with the client.
+    pub handshake: Duration,
+    /// For name resolution, TCP connect and TLS handshake with the server.
+    pub connect: Duration,
+    /// For the server's greeting.
+    pub greeting: Duration,
+    /// Without a byte from either side, before login.
+    pub login: Duration,
+    /// Without a byte from either side, after login (RFC 9051 5.4: at least 30 minutes).
+    pub idle: Duration,
+    /// For a peer to take anything of what waits for it.
+    pub write_stall: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            connect: Duration::from_secs(10),
+            greeting: Duration::from_secs(30),
+            login: Duration::from_secs(180),
+            idle: Duration::from_secs(35 * 60),
+            write_stall: Duration::from_secs(300),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The values of single keys, each parsed to a type that cannot hold a wrong one.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tracing_subscriber::EnvFilter;
+
+use super::suggest::suggest;
+
+/// `encryption`
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub(super) enum Encryption {
+    Insecure,
+    Tls,
+}
+
+impl Encryption {
+    /// The registered port: RFC 9051 2.1, RFC 8314 3.2.
+    pub(super) fn default_port(self) -> u16 {
+        match self {
+            Self::Insecure => 143,
+            Self::Tls => 993,
+        }
+    }
+}
+
+impl TryFrom<String> for Encryption {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "Insecure" => Ok(Self::Insecure),
+            "Tls" => Ok(Self::Tls),
+            "StartTls" => Err("`StartTls` is not supported yet; use `Tls` or `Insecure`".into()),
+            _ => Err(unknown(&text, &["Insecure", "Tls"])),
+        }
+    }
+}
+
+/// `type` of an identity.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) enum IdentityType {
+    CertificateChainAndLeafKey,
+}
+
+impl TryFrom<String> for IdentityType {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "CertificateChainAndLeafKey" => Ok(Self::CertificateChainAndLeafKey),
+            _ => Err(unknown(&text, &["CertificateChainAndLeafKey"])),
+        }
+    }
+}
+
+/// `name` of a service.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Name(pub(super) Arc<str>);
+
+impl TryFrom<String> for Name {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.trim().is_empty() {
+            Err("the name is empty; every service needs one")
+        } else if text.chars().any(char::is_control) {
+            Err("the name holds a control character; use printable ones")
+        } else {
+            Ok(Self(text.into()))
+        }
+    }
+}
+
+/// `host`
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Host {
+    pub(super) text: String,
+    pub(super) name: ServerName<'static>,
+}
+
+impl TryFrom<String> for Host {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match ServerName::try_from(text.as_str()) {
+            Ok(name) => Ok(Self { name: name.to_owned(), text }),
+            Err(_) => Err(format!(
+                "{text:?} is no host; expected a DNS name or an IP address, \
+                 without port or brackets"
+            )),
+        }
+    }
+}
+
+/// `port`, not below `MIN`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "Integer")]
+pub(super) struct Port<const MIN: u16>(pub(super) u16);
+
+impl<const MIN: u16> TryFrom<Integer> for Port<MIN> {
+    type Error = String;
+
+    fn try_from(Integer(number): Integer) -> Result<Self, String> {
+        match u16::try_from(number) {
+            Ok(port) if port >= MIN => Ok(Self(port)),
+            _ => Err(format!("{number} is no port; expected {MIN} to {}", u16::MAX)),
+        }
+    }
+}
+
+/// A number of something, not below `MIN`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "Integer")]
+pub(super) struct Size<const MIN: usize>(usize);
+
+impl<const MIN: usize> TryFrom<Integer> for Size<MIN> {
+    type Error = String;
+
+    fn try_from(Integer(number): Integer) -> Result<Self, String> {
+        match usize::try_from(number) {
+            Ok(size) if size >= MIN => Ok(Self(size)),
+            _ => Err(format!("{number} is too small; the least is {MIN}")),
+        }
+    }
+}
+
+impl<const MIN: usize> From<Size<MIN>> for usize {
+    fn from(Size(size): Size<MIN>) -> Self {
+        size
+    }
+}
+
+impl<const MIN: usize> From<Size<MIN>> for Option<u64> {
+    fn from(Size(size): Size<MIN>) -> Self {
+        u64::try_from(size).ok()
+    }
+}
+
+/// A duration, longer than nothing and short enough to be added to any clock.
+#[derive(Clone, Copy)]
+pub(super) struct Time(Duration);
+
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl From<Time> for Duration {
+    fn from(Time(duration): Time) -> Self {
+        duration
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let duration = deserializer.deserialize_any(DurationVisitor)?;
+        if duration.is_zero() {
+            Err(de::Error::custom("no time at all; the least is \"1ms\""))
+        } else if duration > LONGEST {
+            Err(de::Error::custom("too long; the most is \"365d\""))
+        } else {
+            Ok(Self(duration))
+        }
+    }
+}
+
+/// `idle`, after login.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "Time")]
+pub(super) struct IdleTime(Time);
+
+impl TryFrom<Time> for IdleTime {
+    type Error = &'static str;
+
+    fn try_from(time: Time) -> Result<Self, Self::Error> {
+        if time.0 < Duration::from_secs(30 * 60) {
+            return Err("too short; RFC 9051 5.4 asks for at least \"30m\"");
+        }
+        Ok(Self(time))
+    }
+}
+
+impl From<IdleTime> for Duration {
+    fn from(IdleTime(time): IdleTime) -> Self {
+        time.into()
+    }
+}
+
+/// One of `allow_capabilities`: an atom (RFC 9051 9, `capability`).
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Capability(pub(super) String);
+
+impl TryFrom<String> for Capability {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_atom_char = |c: char| c.is_ascii_graphic() && !"(){%*\"\\]".contains(c);
+        if !text.is_empty() && text.chars().all(is_atom_char) {
+            Ok(Self(text))
+        } else {
+            Err(format!("{text:?} is no capability; expected an IMAP atom such as \"X-FOO\""))
+        }
+    }
+}
+
+/// `filter` of the log.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Filter(String);
+
+impl TryFrom<String> for Filter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match EnvFilter::builder().parse(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(error) => Err(format!(
+                "{text:?} is no filter: {error}; expected one such as \"info\" or \
+                 \"info,imap_proxy::session=debug\""
+            )),
+        }
+    }
+}
+
+impl From<Filter> for String {
+    fn from(Filter(text): Filter) -> Self {
+        text
+    }
+}
+
+fn unknown(text: &str, known: &[&str]) -> String {
+    format!("unknown value `{text}`; {}", suggest(text, known))
+}
+
+/// Any TOML integer.
+struct Integer(i64);
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(IntegerVisitor)
+    }
+}
+
+struct IntegerVisitor;
+
+impl Visitor<'_> for IntegerVisitor {
+    type Value = Integer;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Integer, E> {
+        Ok(Integer(number))
+    }
+}
+
+struct DurationVisitor;
+
+impl Visitor<'_> for DurationVisitor {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as \"90s\" or \"35m\", or a whole number of seconds")
+    }
+
+    fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Duration, E> {
+        u64::try_from(seconds)
+            .map(Duration::from_secs)
+            .map_err(|_| E::invalid_value(de::Unexpected::Signed(seconds), &self))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+        humantime::parse_duration(text)
+            .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+}
