@@ -213,12 +213,12 @@ mod tests {
                 Ok((name?, flag?, sub?, list?)).map(|_| ())
             });
         let expected = "\
-            f:1:1: unknown key `nam`; did you mean `name`?\n\
             f:1:1: missing key `name`; add it here\n\
+            f:1:1: unknown key `nam`; did you mean `name`?\n\
             f:2:8: `flag`: invalid type: integer `3`, expected a boolean\n\
             f:4:1: unknown key `lost`; no key is known here\n\
             f:5:1: missing key `a`; add it here";
-        assert_eq!(got, Err(expected.replace("            ", "")));
+        assert_eq!(got, Err(expected.to_owned()));
     }
 
     #[test]

@@ -282,3 +282,53 @@ impl Visitor<'_> for DurationVisitor {
             .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use toml::de::ValueDeserializer;
+
+    use super::*;
+
+    fn parse<T: for<'de> Deserialize<'de>>(text: &str) -> Option<T> {
+        T::deserialize(ValueDeserializer::parse(text).unwrap()).ok()
+    }
+
+    #[test]
+    fn times_are_strings_or_seconds_within_bounds() {
+        let time = |text| parse::<Time>(text).map(Duration::from);
+        assert_eq!(time("\"1m 30s\""), Some(Duration::from_secs(90)));
+        assert_eq!(time("90"), Some(Duration::from_secs(90)));
+        assert_eq!(time("\"1ms\""), Some(Duration::from_millis(1)));
+        assert_eq!(time("\"365d\""), Some(LONGEST));
+        for wrong in ["0", "-1", "\"0s\"", "\"366d\"", "9223372036854775807", "\"90\"", "1.5"] {
+            assert_eq!(time(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn half_an_hour_is_the_least_idle_time() {
+        let idle = |text| parse::<IdleTime>(text).map(Duration::from);
+        assert_eq!(idle("1800"), Some(Duration::from_secs(1800)));
+        assert_eq!(idle("1799"), None);
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        for right in ["localhost", "imap.example.org", "127.0.0.1", "::1", "0.0.0.0", "a_b"] {
+            assert_eq!(Host::try_from(right.to_owned()).unwrap().text, right);
+        }
+        for wrong in ["", " ", "*", "[::1]", "a:143", "imap://a", "-", "a b", "a..b", "\u{e9}"] {
+            assert!(Host::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn capabilities_are_atoms() {
+        for right in ["X-FOO", "AUTH=X", "LITERAL+", "a"] {
+            assert_eq!(Capability::try_from(right.to_owned()).unwrap().0, right);
+        }
+        for wrong in ["", "A B", "A]", "A\r\nB", "A*", "\u{e9}"] {
+            assert!(Capability::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ pub(super) enum NonSync {
     /// The server offers neither LITERAL+ nor LITERAL-.
     #[default]
     Never,
-    /// LITERAL-, which IMAP4rev2 includes.
+    /// LITERAL-, which `IMAP4rev2` includes.
     UpTo4096,
     /// LITERAL+
     Any,

@@ -88,13 +88,31 @@ impl<T: Tap> Relay<T> {
         Ok(input.len() - rest.len())
     }
 
+    /// The client will complete nothing any more: what it sent of a line goes on as it is, unless
+    /// it begins a command that is refused.
+    pub fn client_finished(&mut self) {
+        let command = &self.commands.command;
+        let passes = matches!(self.commands.intake, Intake::Line)
+            && command.literals.is_empty()
+            && (command.begun
+                || self.policy.refusal(&CommandHead::parse(&command.bytes)).is_none());
+        if passes {
+            self.to_server.extend_from_slice(&command.bytes);
+            self.commands = Commands::default();
+        }
+    }
+
     fn take_line(&mut self, input: &[u8]) -> Result<usize, Fault> {
         let length = line::length(input);
         let (chunk, _) = input.split_at(length.unwrap_or(input.len()));
         let command = &mut self.commands.command;
-        if command.bytes.len() - command.literal_bytes + chunk.len() > self.bounds.command_line {
+        let held = command.bytes.len() - command.literal_bytes;
+        let room = self.bounds.command_line.saturating_sub(held);
+        if chunk.len() > room {
+            let (fits, _) = chunk.split_at(room);
+            command.bytes.extend_from_slice(fits);
             self.over_long()?;
-            return Ok(0);
+            return Ok(fits.len());
         }
         if length.is_some() && command.bytes.is_empty() {
             self.line_complete(chunk)?;
@@ -140,13 +158,11 @@ impl<T: Tap> Relay<T> {
         if self.commands.command.bytes.is_empty() {
             self.commands.command.bytes.extend_from_slice(line);
         }
-        match announcement {
-            Some(literal) => self.literal_announced(literal),
-            None => {
-                self.multi_line_complete();
-                Ok(())
-            }
+        if let Some(literal) = announcement {
+            return self.literal_announced(literal);
         }
+        self.multi_line_complete();
+        Ok(())
     }
 
     /// A command of one line.
@@ -170,7 +186,7 @@ impl<T: Tap> Relay<T> {
     fn multi_line_complete(&mut self) {
         let command = &self.commands.command;
         if !command.begun {
-            self.flow.literals_end(command.bytes.get(command.shown..).unwrap_or_default(), true);
+            self.flow.literals_end(command.bytes.get(command.shown..).unwrap_or_default());
         }
         self.end_message(Party::Server);
         self.send(None);
@@ -194,14 +210,12 @@ impl<T: Tap> Relay<T> {
         self.tap.literal(Party::Client, literal.size);
         command.literals.push((command.bytes.len(), literal));
         let room = self.bounds.collect_literal.saturating_sub(command.literal_bytes);
-        let unseen = command.bytes.get(command.shown..).unwrap_or_default();
         if command.begun || usize::try_from(literal.size).map_or(true, |size| size > room) {
-            if command.shown > 0 {
-                self.flow.literals_end(unseen, false);
-            }
+            self.abandon_literals();
             self.send(Some(literal));
         } else {
-            let acceptance = self.flow.literal(unseen);
+            let acceptance =
+                self.flow.literal(command.bytes.get(command.shown..).unwrap_or_default());
             command.shown = command.bytes.len();
             self.commands.intake = Intake::Collect { left: literal.size };
             if !acceptance.is_empty() {
@@ -303,10 +317,7 @@ impl<T: Tap> Relay<T> {
     /// Answers a command that goes nowhere, once the client has sent it to its end.
     fn refuse(&mut self, tag: Option<&[u8]>, refusal: &str, announcement: Option<Literal>) {
         let answer = [tag.unwrap_or(b"*"), b" ", refusal.as_bytes(), b"\r\n"].concat();
-        let command = &self.commands.command;
-        if command.shown > 0 {
-            self.flow.literals_end(command.bytes.get(command.shown..).unwrap_or_default(), false);
-        }
+        self.abandon_literals();
         match announcement {
             Some(Literal { size, sync: false }) => self.swallow(size, Some(answer)),
             _ => self.command_swallowed(Some(&answer)),
@@ -318,19 +329,25 @@ impl<T: Tap> Relay<T> {
         if self.commands.command.begun || self.flow.due() != Due::Command {
             return Err(Fault::Client("a line is longer than allowed"));
         }
+        self.abandon_literals();
         let command = std::mem::take(&mut self.commands.command);
         let mut tail = Tail::default();
         tail.push(command.current_line());
         self.tap.line(Party::Client, command.current_line());
-        if command.shown > 0 {
-            self.flow.literals_end(&[], false);
-        }
         let head = CommandHead::parse(&command.bytes);
         let tag = head.proper_tag().filter(|_| !head.verb.is_empty()).unwrap_or(b"*");
         let answer = [tag, b" BAD proxy: the command line is longer than allowed\r\n"].concat();
         self.commands.intake =
             Intake::Swallow(Swallow { literal_left: 0, tail, answer: Some(answer) });
         Ok(())
+    }
+
+    /// The command is not collected to its end, although it began so.
+    fn abandon_literals(&mut self) {
+        let command = &self.commands.command;
+        if command.shown > 0 {
+            self.flow.literals_abandoned(command.unshown_literal());
+        }
     }
 
     fn swallow(&mut self, literal_left: u64, answer: Option<Vec<u8>>) {
@@ -347,16 +364,13 @@ impl<T: Tap> Relay<T> {
         let (chunk, _) = input.split_at(length.unwrap_or(input.len()));
         swallow.tail.push(chunk);
         if length.is_some() {
-            match swallow.tail.announcement() {
-                Some(Literal { size, sync: false }) => {
-                    swallow.literal_left = size;
-                    swallow.tail = Tail::default();
-                }
+            if let Some(Literal { size, sync: false }) = swallow.tail.announcement() {
+                swallow.literal_left = size;
+                swallow.tail = Tail::default();
+            } else {
                 // A client that waits for a `+` takes the answer for a refusal.
-                _ => {
-                    let answer = swallow.answer.take();
-                    self.command_swallowed(answer.as_deref());
-                }
+                let answer = swallow.answer.take();
+                self.command_swallowed(answer.as_deref());
             }
         }
         chunk.len()

@@ -81,14 +81,18 @@ impl Flow {
         self.drive_server().0
     }
 
-    /// Takes what follows the last line that was given to [`Flow::literal`], up to the end of the
-    /// command or, if it is not collected to its end, of what was collected.
-    pub(super) fn literals_end(&mut self, rest: &[u8], complete: bool) {
+    /// Takes what follows the last line that was given to [`Flow::literal`]: up to the end of the
+    /// command.
+    pub(super) fn literals_end(&mut self, rest: &[u8]) {
         self.server.enqueue_input(rest);
-        if !complete {
-            self.server.enqueue_input(b"\r\n");
-        }
         drop(self.drive_server());
+    }
+
+    /// The same, for a command that is not collected to its end: `literal` is the content of the
+    /// last literal.
+    pub(super) fn literals_abandoned(&mut self, literal: &[u8]) {
+        self.server.enqueue_input(literal);
+        self.literals_end(b"\r\n");
     }
 
     /// Takes a complete AUTHENTICATE or IDLE command. One that does not decode starts nothing: the
@@ -136,21 +140,18 @@ impl Flow {
             return;
         }
         self.client.enqueue_input(b"+ proxy\r\n");
-        match self.drive_client() {
+        let (accepted, due) = match self.drive_client() {
             Some(client::Event::AuthenticateContinuationRequestReceived {
                 continuation_request,
                 ..
-            }) => {
-                if self.server.authenticate_continue(continuation_request).is_ok() {
-                    self.due = Due::SaslResponse;
-                }
-            }
+            }) => (self.server.authenticate_continue(continuation_request), Due::SaslResponse),
             Some(client::Event::IdleAccepted { continuation_request, .. }) => {
-                if self.server.idle_accept(continuation_request).is_ok() {
-                    self.due = Due::IdleDone;
-                }
+                (self.server.idle_accept(continuation_request), Due::IdleDone)
             }
-            _ => {}
+            _ => return,
+        };
+        if accepted.is_ok() {
+            self.due = due;
         }
         drop(self.drive_server());
     }
@@ -188,7 +189,8 @@ impl Flow {
         self.due = Due::Command;
     }
 
-    /// Runs the state until it needs input. Returns what it wrote and the last event.
+    /// Runs the state until it needs input. Returns what it wrote and the last event: none for a
+    /// message that does not decode.
     fn drive_server(&mut self) -> (Vec<u8>, Option<server::Event>) {
         let (mut output, mut last) = (Vec::new(), None);
         loop {
@@ -197,8 +199,7 @@ impl Flow {
                 Ok(event) => last = Some(event),
                 Err(Interrupt::Io(Io::Output(bytes))) => output.extend(bytes),
                 Err(Interrupt::Io(Io::NeedMoreInput)) => return (output, last),
-                // A message that does not decode changes no state.
-                Err(Interrupt::Error(_)) => {}
+                Err(Interrupt::Error(_)) => last = None,
             }
         }
     }
@@ -226,10 +227,10 @@ mod tests {
         let mut flow = Flow::new(false);
         assert_eq!(flow.literal(b"A1 LOGIN {5}\r\n"), b"+ proxy: Literal accepted by proxy\r\n");
         assert_eq!(flow.literal(b"alice {6+}\r\n"), b"");
-        flow.literals_end(b"secret\r\n", true);
+        flow.literals_end(b"secret\r\n");
         // Nonsense, cut short, does not disturb what follows.
         assert_eq!(flow.literal(b"(( {3}\r\n"), b"+ proxy: Literal accepted by proxy\r\n");
-        flow.literals_end(b"abc x", false);
+        flow.literals_abandoned(b"abc");
         assert_eq!(flow.due(), Due::Command);
         flow.start(b"A2 IDLE\r\n");
         assert_eq!(flow.due(), Due::Nothing);

@@ -15,6 +15,8 @@ mod policy;
 mod responses;
 mod sending;
 mod tap;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 
@@ -75,6 +77,7 @@ pub struct Relay<T> {
     greeted: bool,
     authenticated: bool,
     bye_seen: bool,
+    turned_away: bool,
     /// Names that were taken out of a list, upper case.
     stripped: HashSet<Vec<u8>>,
 }
@@ -97,6 +100,7 @@ impl<T: Tap> Relay<T> {
             greeted: false,
             authenticated: false,
             bye_seen: false,
+            turned_away: false,
             stripped: HashSet::new(),
         }
     }
@@ -114,6 +118,11 @@ impl<T: Tap> Relay<T> {
     /// Whether the server has greeted.
     pub fn is_greeted(&self) -> bool {
         self.greeted
+    }
+
+    /// Whether the server's greeting was a BYE.
+    pub fn is_turned_away(&self) -> bool {
+        self.turned_away
     }
 
     /// Whether the client is logged in.

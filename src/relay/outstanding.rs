@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn long_tags_count_by_their_bytes() {
         let mut outstanding = Outstanding::new(1000);
-        outstanding.push(&[b'A'; Outstanding::MAX_BYTES], Purpose::Other);
+        outstanding.push(&vec![b'A'; Outstanding::MAX_BYTES], Purpose::Other);
         assert!(outstanding.is_full());
     }
 }

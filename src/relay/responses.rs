@@ -60,7 +60,8 @@ impl<T: Tap> Relay<T> {
 
     /// The server will complete nothing any more: what it sent of a line is delivered.
     pub(super) fn deliver_partial_response(&mut self) {
-        if !self.responses.partial.is_empty() {
+        // What was to be a greeting is none.
+        if self.greeted && !self.responses.partial.is_empty() {
             self.to_client.extend_from_slice(&std::mem::take(&mut self.responses.partial));
             self.responses.continued = true;
         }
@@ -154,7 +155,10 @@ impl<T: Tap> Relay<T> {
                 self.authenticated = true;
                 self.tap.authenticated();
             }
-            ResponseHead::Status(Condition::Bye) => self.bye_seen = true,
+            ResponseHead::Status(Condition::Bye) => {
+                self.bye_seen = true;
+                self.turned_away = true;
+            }
             _ => return Err(Fault::Server("the server does not speak IMAP")),
         }
         self.greeted = true;

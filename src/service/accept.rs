@@ -37,7 +37,7 @@ pub(super) async fn run(
             }
             Err(error) => match classify(&error) {
                 Failure::Connection => {
-                    tracing::debug!(imap.service = service, %error, "a client left before accept")
+                    tracing::debug!(imap.service = service, %error, "a client left before accept");
                 }
                 failure => {
                     // Said when it begins, and then at the longest pause at most once a second.

@@ -48,14 +48,14 @@ impl Service {
     }
 }
 
-/// What the sessions of a service need, from its config. Reads the file of `ca_path`.
+/// What the sessions of a service need, from its config.
 pub fn setup(
     config: &config::Service,
     roots: &SystemRoots,
     shown_at: TraceHandle,
 ) -> Result<Setup, RootsError> {
     let tls = match &config.connect.tls {
-        Some(tls) => Some((roots.connector(tls.ca_path.as_ref())?, tls.server_name.clone())),
+        Some(tls) => Some((roots.connector(&tls.ca_certificates)?, tls.server_name.clone())),
         None => None,
     };
     let limits = &config.limits;

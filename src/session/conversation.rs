@@ -14,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::{ending::Ending, leg::Leg};
 use crate::{
     config::Timeouts,
-    relay::{Relay, Tap},
+    relay::{Fault, Relay, Tap},
 };
 
 /// How long a server may be silent after its client said that it would send nothing more.
 const HALF_CLOSED: Duration = Duration::from_secs(60);
+/// The same, if it has to speak before the client's last words can go to it.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A session whose two legs stand.
 pub(super) struct Conversation<'a, T> {
@@ -132,8 +134,17 @@ impl<'a, T: Tap> Conversation<'a, T> {
         progress |= self.client.drain(cx, self.relay.to_client()).map_err(Ending::ClientLost)?;
         progress |= self.write_to_server(cx);
 
+        if self.relay.is_turned_away() {
+            return Err(Ending::TurnedAway);
+        }
         if self.server.eof && self.server.inbox.is_empty() {
-            return Err(if self.client.eof { Ending::ClientClosed } else { Ending::ServerClosed });
+            return Err(match (self.relay.is_greeted(), self.client.eof) {
+                (false, _) => {
+                    Fault::Server("the server closed the connection before it greeted").into()
+                }
+                (true, true) => Ending::ClientClosed,
+                (true, false) => Ending::ServerClosed,
+            });
         }
         Ok(progress)
     }
@@ -147,10 +158,13 @@ impl<'a, T: Tap> Conversation<'a, T> {
             Ok(progress) => progress,
             Err(error) => return self.server_takes_no_more(&error),
         };
-        if self.client.eof && self.client.inbox.is_empty() && self.relay.to_server().is_empty() {
+        if self.to_server == Direction::Open && self.client.eof && self.client.inbox.is_empty() {
             self.to_server = Direction::Closing;
+            self.relay.client_finished();
+            return true;
         }
         if self.to_server == Direction::Closing
+            && self.relay.to_server().is_empty()
             && let Poll::Ready(_) = self.server.poll_shutdown(cx)
         {
             self.to_server = Direction::Closed;
@@ -173,7 +187,8 @@ impl<'a, T: Tap> Conversation<'a, T> {
         let quiet = if !self.relay.is_greeted() {
             (self.started + timeouts.greeting, Ending::GreetingTimeout)
         } else if self.client.eof {
-            (self.last_heard + HALF_CLOSED, Ending::ClientClosed)
+            let patience = if self.client.inbox.is_empty() { HALF_CLOSED } else { LAST_WORDS };
+            (self.last_heard + patience, Ending::ClientClosed)
         } else if self.relay.is_authenticated() {
             (self.last_heard + timeouts.idle, Ending::IdleTimeout)
         } else {

@@ -24,6 +24,8 @@ pub(super) enum Ending {
     ClientLost(io::Error),
     #[error("the server did not greet in time")]
     GreetingTimeout,
+    #[error("the server turned the client away")]
+    TurnedAway,
     #[error("the client did not log in in time")]
     LoginTimeout,
     #[error("nothing happened for too long")]
@@ -51,6 +53,7 @@ impl Ending {
             | Self::Fault(Fault::Client(_)) => Some("client"),
             Self::Connect(_)
             | Self::GreetingTimeout
+            | Self::TurnedAway
             | Self::ServerStalled
             | Self::Fault(Fault::Server(_)) => Some("server"),
         }
@@ -66,9 +69,10 @@ impl Ending {
             Self::ServerStalled => Some("the server does not take what is sent"),
             Self::Fault(Fault::Client(reason) | Fault::Server(reason)) => Some(reason),
             Self::Shutdown => Some("shutting down"),
-            // Said by the relay, which knows whether the server said it already.
-            Self::ServerClosed => None,
-            Self::ClientClosed
+            // Of the server's end the relay tells, which knows whether the server did.
+            Self::ServerClosed
+            | Self::TurnedAway
+            | Self::ClientClosed
             | Self::Handshake(_)
             | Self::HandshakeTimeout
             | Self::ClientLost(_)

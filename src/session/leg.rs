@@ -28,7 +28,7 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// One side of a session.
 pub(super) struct Leg {
     stream: Box<dyn Stream>,
-    /// What it sent and nobody took in yet. Nothing more is read while there is any.
+    /// What it sent and nobody took in yet. With little of it reading goes on, to see its end.
     pub(super) inbox: BytesMut,
     /// It will send nothing more.
     pub(super) eof: bool,
@@ -50,7 +50,7 @@ impl Leg {
 
     /// Reads what is there, if there is room. Returns whether anything came, its end included.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.eof || !self.inbox.is_empty() {
+        if self.eof || self.inbox.len() >= READ_SIZE {
             return Ok(false);
         }
         self.inbox.reserve(READ_SIZE);

@@ -82,7 +82,7 @@ async fn serve(
         "session started"
     );
     let context =
-        SessionContext { service: Arc::clone(&setup.service), session: id.clone(), client, server };
+        SessionContext { service: Arc::clone(&setup.service), session: *id, client, server };
     let tap = SessionTap::new(&setup.shown_at, &setup.trace, context);
     let mut relay = Relay::new(setup.bounds.clone(), setup.policy.clone(), tap);
     let connected = tokio::select! {

@@ -156,3 +156,113 @@ fn server_config(certified: &Arc<CertifiedKey>) -> Result<Arc<ServerConfig>, rus
     config.ticketer = ring::Ticketer::new()?;
     Ok(Arc::new(config))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use tokio_rustls::rustls::{
+        ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore,
+        ServerConnection, SupportedProtocolVersion, version,
+    };
+
+    use super::*;
+
+    /// A folder with `c.pem` and `k.pem` for `localhost`.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(folder.path().join("c.pem"), made.cert.pem()).unwrap();
+        fs::write(folder.path().join("k.pem"), made.signing_key.serialize_pem()).unwrap();
+        folder
+    }
+
+    fn load(folder: &tempfile::TempDir) -> Identity {
+        Identity::load(&folder.path().join("c.pem"), &folder.path().join("k.pem")).unwrap()
+    }
+
+    fn client(
+        identity: &Identity,
+        version: &'static SupportedProtocolVersion,
+        alpn: &str,
+    ) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(identity.certified.cert.iter().cloned());
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![alpn.into()];
+        Arc::new(config)
+    }
+
+    /// A handshake in memory, and one byte of data so that tickets arrive.
+    fn handshake(
+        client: &Arc<ClientConfig>,
+        identity: &Identity,
+    ) -> Result<ServerConnection, rustls::Error> {
+        let name = "localhost".try_into().unwrap();
+        let mut client = ClientConnection::new(Arc::clone(client), name)?;
+        let mut server = ServerConnection::new(identity.server_config())?;
+        server.writer().write_all(b"*").unwrap();
+        while client.wants_write() || server.wants_write() {
+            let mut wire = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut wire).unwrap();
+            }
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets()?;
+            wire.clear();
+            while server.wants_write() {
+                server.write_tls(&mut wire).unwrap();
+            }
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(server)
+    }
+
+    #[test]
+    fn both_versions_speak_imap_and_resume() {
+        let identity = load(&folder());
+        for (version, expected) in [
+            (&version::TLS12, ProtocolVersion::TLSv1_2),
+            (&version::TLS13, ProtocolVersion::TLSv1_3),
+        ] {
+            let client = client(&identity, version, "imap");
+            for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+                let server = handshake(&client, &identity).unwrap();
+                assert_eq!(server.protocol_version(), Some(expected));
+                assert_eq!(server.alpn_protocol(), Some(b"imap".as_slice()));
+                assert_eq!(server.handshake_kind(), Some(kind));
+            }
+        }
+    }
+
+    #[test]
+    fn another_protocol_is_refused() {
+        let identity = load(&folder());
+        let client = client(&identity, &version::TLS13, "http/1.1");
+        let error = handshake(&client, &identity).unwrap_err();
+        assert_eq!(error, rustls::Error::NoApplicationProtocol);
+    }
+
+    #[test]
+    fn equality_follows_the_certificate_and_debug_shows_no_key() {
+        let here = folder();
+        let first = load(&here);
+        assert_eq!(first, load(&here));
+        let renewed = folder();
+        for name in ["c.pem", "k.pem"] {
+            fs::copy(renewed.path().join(name), here.path().join(name)).unwrap();
+        }
+        assert_ne!(first, load(&here));
+        let path = here.path().display();
+        let expected = format!(
+            "Identity {{ certificate_chain_path: \"{path}/c.pem\", \
+             leaf_key_path: \"{path}/k.pem\", .. }}"
+        );
+        assert_eq!(format!("{first:?}"), expected);
+    }
+}

@@ -1,14 +1,12 @@
 //! How the server's certificate is verified.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use thiserror::Error;
 use tokio_rustls::{
     TlsConnector,
-    rustls::{self, ClientConfig, RootCertStore, crypto::ring},
+    rustls::{self, ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer},
 };
-
-use super::pem::{self, PemError};
 
 /// The system's roots of trust, read once for all services.
 #[derive(Clone, Debug)]
@@ -26,20 +24,9 @@ pub enum RootsError {
         "the system has no CA certificates; install the package ca-certificates, or set `ca_path`"
     )]
     None,
-    /// The file of `ca_path`.
-    #[error(transparent)]
-    File(#[from] PemError),
-    /// A certificate in the file of `ca_path` is no CA's.
-    #[error("`{}` holds a certificate that cannot serve as a root: {error}", path.display())]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// What rustls says.
-        error: rustls::Error,
-    },
-    /// The TLS library refused to start.
+    /// The TLS library does not take a root, or does not start.
     #[error("TLS cannot be set up: {0}")]
-    Tls(rustls::Error),
+    Tls(#[from] rustls::Error),
 }
 
 impl SystemRoots {
@@ -61,24 +48,18 @@ impl SystemRoots {
         Self { store: Arc::new(store), problems }
     }
 
-    /// TLS towards a server: the system's roots and those of `ca_path`, TLS 1.2 and 1.3, ALPN
-    /// `imap` (RFC 7301), resumption.
-    pub fn connector(&self, ca_path: Option<&PathBuf>) -> Result<TlsConnector, RootsError> {
+    /// TLS towards a server: the system's roots and `more`, TLS 1.2 and 1.3, ALPN `imap`
+    /// (RFC 7301), resumption.
+    pub fn connector(&self, more: &[CertificateDer<'static>]) -> Result<TlsConnector, RootsError> {
         let mut roots = Arc::clone(&self.store);
-        if let Some(path) = ca_path {
-            let store = Arc::make_mut(&mut roots);
-            for certificate in pem::ca_certificates(path)? {
-                store
-                    .add(certificate)
-                    .map_err(|error| RootsError::Unusable { path: path.clone(), error })?;
-            }
+        for certificate in more {
+            Arc::make_mut(&mut roots).add(certificate.clone())?;
         }
         if roots.is_empty() {
             return Err(RootsError::None);
         }
         let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(RootsError::Tls)?
+            .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"imap".to_vec()];
