@@ -7,13 +7,13 @@
 use imap_next::{
     Interrupt, Io, State,
     client::{self, Client},
-    imap_types::{
-        auth::AuthenticateData,
-        command::{Command, CommandBody},
-        core::Text,
-        response::{Greeting, GreetingKind},
-    },
     server::{self, Server},
+};
+use imap_types::{
+    auth::AuthenticateData,
+    command::{Command, CommandBody},
+    core::Text,
+    response::{Greeting, GreetingKind},
 };
 
 use super::head::Condition;

@@ -1,0 +1,114 @@
+//! A message that passed, without its secrets, on its way to the writer.
+
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+
+use super::{capture::Capture, session_id::SessionId};
+use crate::relay::{Kind, Party};
+
+/// Whose messages these are. The same for the whole session.
+#[derive(Clone, Debug)]
+pub struct SessionContext {
+    /// The service's name.
+    pub service: Arc<str>,
+    /// The session's name.
+    pub session: SessionId,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The server as the config names it, `host:port`.
+    pub server: String,
+}
+
+/// What the writer needs to show a message.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) time: SystemTime,
+    pub(super) context: Arc<SessionContext>,
+    pub(super) user: Option<Arc<str>>,
+    /// The session's own number of the message, from 1.
+    pub(super) seq: u64,
+    pub(super) from: Party,
+    pub(super) to: Party,
+    pub(super) kind: Kind,
+    /// The true size of the message in bytes.
+    pub(super) size: u64,
+    /// Bytes that the text may have.
+    pub(super) bound: usize,
+    pub(super) shown: Shown,
+}
+
+/// What may be shown of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) tag: Option<String>,
+    /// Of the command or the response, in upper case.
+    pub(super) name: Option<String>,
+    pub(super) content: Content,
+}
+
+/// The message itself, as far as it may be shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// For the codec; with a remark on what was taken out.
+    Whole { bytes: Vec<u8>, remark: Option<String> },
+    /// For the eye: the head of a message that is not all there.
+    Cut(Vec<u8>),
+    /// For the eye: the codec would hide what is to be revealed.
+    Revealed(Vec<u8>),
+    /// Stands in its place.
+    Instead(String),
+    /// Nobody asked.
+    Nothing,
+}
+
+impl Shown {
+    /// `text` in place of the message.
+    pub(super) fn instead(tag: Option<String>, name: Option<String>, text: String) -> Self {
+        Self { tag, name, content: Content::Instead(text) }
+    }
+}
+
+impl Content {
+    /// A message without secrets, with at most `max_body` bytes of each literal.
+    pub(super) fn of(capture: &Capture, max_body: usize) -> Self {
+        let bytes = capture.elided(max_body);
+        if capture.is_cut() { Self::Cut(bytes) } else { Self::Whole { bytes, remark: None } }
+    }
+
+    /// What there is to show of the message itself.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole { bytes, .. } | Self::Cut(bytes) | Self::Revealed(bytes) => bytes,
+            Self::Instead(_) | Self::Nothing => &[],
+        }
+    }
+}
+
+impl Seen {
+    /// Bytes it holds on the heap, roughly.
+    pub(super) fn weight(&self) -> usize {
+        let content = match &self.shown.content {
+            Content::Whole { bytes, remark } => {
+                bytes.capacity() + remark.as_ref().map_or(0, String::len)
+            }
+            Content::Cut(bytes) | Content::Revealed(bytes) => bytes.capacity(),
+            Content::Instead(text) => text.len(),
+            Content::Nothing => 0,
+        };
+        size_of::<Self>() + content
+    }
+}
+
+/// For tests: what there is to read.
+#[cfg(test)]
+pub(super) fn text(shown: &Shown) -> String {
+    match &shown.content {
+        Content::Whole { bytes, remark } => {
+            let remark = remark.as_ref().map_or(String::new(), |r| format!(" ({r})"));
+            format!("{}{remark}", String::from_utf8_lossy(bytes).trim_end())
+        }
+        Content::Cut(bytes) => format!("cut {}", String::from_utf8_lossy(bytes)),
+        Content::Revealed(bytes) => format!("revealed {}", String::from_utf8_lossy(bytes)),
+        Content::Instead(text) => text.clone(),
+        Content::Nothing => String::new(),
+    }
+}
