@@ -1,0 +1,337 @@
+//! Scripted peers: a client or a server that says and expects exact bytes.
+//!
+//! Every read and write has a deadline, so that nothing hangs.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use rustls::{ClientConnection, Connection, ServerConfig, ServerConnection, pki_types::ServerName};
+use socket2::SockRef;
+
+use super::{certs::certs, proxy::DEADLINE};
+
+/// Connects as a client without TLS.
+pub fn client(address: SocketAddr) -> Peer {
+    Peer::plain(TcpStream::connect(address).expect("the proxy accepts"))
+}
+
+/// Connects as a client, and does the TLS handshake.
+pub fn tls_client(address: SocketAddr) -> Peer {
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connection = ClientConnection::new(certs().client_config(), name).expect("a client");
+    client(address).handshake(connection.into()).expect("a TLS handshake")
+}
+
+/// A listening server on a loopback port.
+pub struct Server {
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Server {
+    /// Without TLS.
+    pub fn listen() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        // On Linux this is also the deadline of accept.
+        SockRef::from(&listener).set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        Self { listener, tls: None }
+    }
+
+    /// With TLS from the first byte.
+    pub fn listen_tls(config: Arc<ServerConfig>) -> Self {
+        Self { tls: Some(config), ..Self::listen() }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("bound")
+    }
+
+    /// The next connection, after its TLS handshake.
+    pub fn accept(&self) -> Peer {
+        self.try_accept().expect("a TLS handshake")
+    }
+
+    /// The next connection, or why its TLS handshake failed.
+    pub fn try_accept(&self) -> io::Result<Peer> {
+        let (tcp, _) = self.listener.accept().expect("the proxy connects");
+        let peer = Peer::plain(tcp);
+        match &self.tls {
+            None => Ok(peer),
+            Some(config) => {
+                let connection = ServerConnection::new(config.clone()).expect("a server");
+                peer.handshake(connection.into())
+            }
+        }
+    }
+}
+
+/// Sends from one end to the other, even more than the buffers between them hold.
+#[track_caller]
+pub fn transfer(from: &mut Peer, to: &mut Peer, bytes: &[u8]) {
+    thread::scope(|scope| {
+        scope.spawn(|| from.send(bytes));
+        to.expect(bytes);
+    });
+}
+
+/// One end of a connection.
+pub struct Peer {
+    tcp: TcpStream,
+    tls: Option<Connection>,
+    /// Read, but not yet expected.
+    ahead: Vec<u8>,
+}
+
+impl Peer {
+    /// Sends all of it.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.write(bytes.as_ref()).expect("sent");
+    }
+
+    /// Sends each byte in a segment of its own.
+    pub fn send_bytewise(&mut self, bytes: impl AsRef<[u8]>) {
+        bytes.as_ref().iter().for_each(|byte| self.send([*byte]));
+    }
+
+    /// Sends this and the end of the stream (over TLS: `close_notify`) in one segment.
+    pub fn send_and_end(&mut self, bytes: impl AsRef<[u8]>) {
+        let mut segment = Vec::new();
+        match &mut self.tls {
+            None => segment.extend(bytes.as_ref()),
+            Some(tls) => {
+                tls.writer().write_all(bytes.as_ref()).expect("encrypted");
+                tls.send_close_notify();
+                while tls.wants_write() {
+                    tls.write_tls(&mut segment).expect("encrypted");
+                }
+            }
+        }
+        self.tcp.write_all(&segment).expect("sent");
+        self.tcp.shutdown(Shutdown::Write).expect("shut down");
+    }
+
+    /// Ends the stream in the direction of the other side.
+    pub fn shutdown_write(&mut self) {
+        self.send_and_end([]);
+    }
+
+    /// Sends as much of it as the other side takes before it closes the connection.
+    pub fn send_in_vain(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.write(bytes.as_ref());
+    }
+
+    /// Sends until the other side has closed the connection.
+    pub fn send_until_gone(&mut self, bytes: impl AsRef<[u8]>) {
+        loop {
+            match self.write(bytes.as_ref()) {
+                Ok(()) => {}
+                Err(error) => {
+                    assert_ne!(
+                        error.kind(),
+                        ErrorKind::WouldBlock,
+                        "the connection is still there"
+                    );
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Aborts the connection with a TCP reset.
+    pub fn reset(self) {
+        SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO)).expect("linger set");
+    }
+
+    /// The next line, its line ending included.
+    pub fn line(&mut self) -> Vec<u8> {
+        let end = loop {
+            if let Some(end) = self.ahead.iter().position(|byte| *byte == b'\n') {
+                break end + 1;
+            }
+            self.read_more("a line");
+        };
+        self.ahead.drain(..end).collect()
+    }
+
+    /// The next line, or `None` when the connection is gone.
+    pub fn line_or_end(&mut self) -> Option<Vec<u8>> {
+        while !self.ahead.contains(&b'\n') {
+            if !matches!(self.read(), Ok(1..)) {
+                return None;
+            }
+        }
+        Some(self.line())
+    }
+
+    /// The next `n` bytes.
+    pub fn exactly(&mut self, n: usize) -> Vec<u8> {
+        while self.ahead.len() < n {
+            self.read_more("more bytes");
+        }
+        self.ahead.drain(..n).collect()
+    }
+
+    /// The next bytes must be these.
+    #[track_caller]
+    pub fn expect(&mut self, expected: impl AsRef<[u8]>) {
+        let expected = expected.as_ref();
+        let mut checked = 0;
+        loop {
+            let n = self.ahead.len().min(expected.len());
+            assert!(
+                self.ahead[checked..n] == expected[checked..n],
+                "expected {}\n but came {}",
+                show(expected),
+                show(&self.ahead)
+            );
+            if n == expected.len() {
+                self.ahead.drain(..n);
+                return;
+            }
+            checked = n;
+            self.read_more(&show(expected));
+        }
+    }
+
+    /// The next line must begin with this and end with CRLF. Returns it.
+    #[track_caller]
+    pub fn expect_line_starting(&mut self, start: impl AsRef<[u8]>) -> String {
+        let start = start.as_ref();
+        let line = self.line();
+        let rest = line.strip_prefix(start).and_then(|rest| rest.strip_suffix(b"\r\n"));
+        assert!(
+            rest.is_some(),
+            "expected a line that starts {}\n but came {}",
+            show(start),
+            show(&line)
+        );
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
+    /// Nothing has come that was not expected yet.
+    #[track_caller]
+    pub fn expect_nothing_so_far(&mut self) {
+        self.tcp.set_nonblocking(true).expect("non-blocking");
+        let read = self.read();
+        self.tcp.set_nonblocking(false).expect("blocking");
+        match read {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            other => panic!("expected nothing yet, but came {other:?} {}", show(&self.ahead)),
+        }
+        assert!(self.ahead.is_empty(), "expected nothing yet, but came {}", show(&self.ahead));
+    }
+
+    /// The stream must end here, properly: over TLS by `close_notify`.
+    #[track_caller]
+    pub fn eof(&mut self) {
+        match self.read() {
+            Ok(0) if self.ahead.is_empty() => {}
+            other => panic!("expected the end, but came {other:?} {}", show(&self.ahead)),
+        }
+    }
+
+    /// Waits until the connection is gone, in whatever way. What comes before is dropped.
+    pub fn gone(&mut self) {
+        loop {
+            match self.read() {
+                Ok(0) => return,
+                Ok(_) => self.ahead.clear(),
+                Err(error) => {
+                    let timed_out = error.kind() == ErrorKind::WouldBlock;
+                    assert!(!timed_out, "the connection is still there");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn plain(tcp: TcpStream) -> Self {
+        tcp.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        tcp.set_write_timeout(Some(DEADLINE)).expect("a deadline");
+        tcp.set_nodelay(true).expect("no delay");
+        Self { tcp, tls: None, ahead: Vec::new() }
+    }
+
+    fn handshake(mut self, mut connection: Connection) -> io::Result<Self> {
+        // Else rustls takes no more than 64 KiB at a time.
+        connection.set_buffer_limit(None);
+        while connection.is_handshaking() {
+            connection.complete_io(&mut self.tcp)?;
+        }
+        self.tls = Some(connection);
+        self.flush()?;
+        Ok(self)
+    }
+
+    #[track_caller]
+    fn read_more(&mut self, wanted: &str) {
+        match self.read() {
+            Ok(1..) => {}
+            Ok(0) => panic!("the end came after {} instead of {wanted}", show(&self.ahead)),
+            Err(error) => {
+                panic!("{error} after {}, while waiting for {wanted}", show(&self.ahead))
+            }
+        }
+    }
+
+    /// Appends what comes next to `ahead`; 0 at the proper end.
+    fn read(&mut self) -> io::Result<usize> {
+        let mut buffer = [0; 16384];
+        let n = match &mut self.tls {
+            None => uninterrupted(|| self.tcp.read(&mut buffer))?,
+            Some(tls) => loop {
+                match tls.reader().read(&mut buffer) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        uninterrupted(|| tls.read_tls(&mut self.tcp))?;
+                        tls.process_new_packets().map_err(io::Error::other)?;
+                    }
+                    result => break result?,
+                }
+            },
+        };
+        self.ahead.extend(&buffer[..n]);
+        Ok(n)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.tls {
+            None => self.tcp.write_all(bytes),
+            Some(tls) => {
+                tls.writer().write_all(bytes)?;
+                self.flush()
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while let Some(tls) = self.tls.as_mut().filter(|tls| tls.wants_write()) {
+            uninterrupted(|| tls.write_tls(&mut self.tcp))?;
+        }
+        Ok(())
+    }
+}
+
+/// With a deadline on the socket, a signal ends the call, even where it is restarted otherwise
+/// (signal(7)).
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Bytes as a Rust byte string, shortened.
+fn show(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(500)];
+    let rest = bytes.len() - cut.len();
+    let rest = if rest == 0 { String::new() } else { format!(" and {rest} bytes more") };
+    format!("\"{}\"{rest}", cut.escape_ascii())
+}
