@@ -30,6 +30,22 @@ fn conversations_with_tls() {
     }
 }
 
+/// Whatever nonsense both sides talk, the proxy neither breaks nor gets stuck.
+#[test]
+fn nonsense() {
+    let bench = Bench::new(Insecure, Insecure, "trace = \"full\"");
+    for seed in 100..400 {
+        let (mut client, mut server) = bench.session();
+        thread::scope(|scope| {
+            scope.spawn(|| client.send_in_vain(babble(Dice(seed))));
+            server.send_in_vain(babble(Dice(seed + 1000)));
+        });
+        drop(server);
+        client.gone();
+    }
+    converse(&bench, "IMAP4rev1 LITERAL+", 50);
+}
+
 /// Runs a session, and compares what one side said with what the other one heard.
 #[track_caller]
 fn converse(bench: &Bench, offer: &str, seed: u64) {
@@ -219,6 +235,75 @@ fn content(dice: &mut Dice, size: usize) -> Vec<u8> {
     }
     content.truncate(size);
     content
+}
+
+/// Pieces of the protocol, in no sensible order.
+fn babble(mut dice: Dice) -> Vec<u8> {
+    const PIECES: &[&[u8]] = &[
+        b"\r\n",
+        b"\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b" ",
+        b" ",
+        b"\0",
+        b"\xff",
+        b"\"",
+        b"\\",
+        b"(",
+        b")",
+        b"{",
+        b"}",
+        b"+}\r\n",
+        b"{5}\r\n",
+        b"{5+}\r\n",
+        b"~{0}\r\n",
+        b"{4097}\r\n",
+        b"{99999999999}\r\n",
+        b"A1",
+        b"A1 ",
+        b"A2 ",
+        b"* ",
+        b"+ ",
+        b"+\r\n",
+        b"OK",
+        b"NO",
+        b"BAD",
+        b"BYE",
+        b"PREAUTH",
+        b"[CAPABILITY ",
+        b"* CAPABILITY ",
+        b"] ",
+        b"IMAP4rev1 ",
+        b"COMPRESS=DEFLATE ",
+        b"LITERAL+ ",
+        b"A1 LOGIN ",
+        b"A1 AUTHENTICATE PLAIN",
+        b"A1 AUTHENTICATE GSSAPI ",
+        b"AGEAYg==\r\n",
+        b"*\r\n",
+        b"A1 IDLE\r\n",
+        b"DONE\r\n",
+        b"A1 COMPRESS DEFLATE\r\n",
+        b"A1 STARTTLS\r\n",
+        b"A1 APPEND x ",
+        b"A1 OK\r\n",
+        b"A1 NO x\r\n",
+        b"A1 BAD x\r\n",
+        b"* BAD x\r\n",
+        b"+ go on\r\n",
+        b"* 1 FETCH (BODY[] ",
+        b"* ENABLED ",
+        b"* LIST () ",
+        b"alice ",
+        b"1:*,5 ",
+        b"NIL ",
+        b"4294967296 ",
+    ];
+    let count = dice.below(400);
+    (0..count).flat_map(|_| dice.pick(PIECES).to_vec()).collect()
 }
 
 fn show(bytes: &[u8]) -> String {

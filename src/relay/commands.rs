@@ -1,7 +1,7 @@
 //! From the client to the server: commands are seen whole, judged, and sent on.
 
 use super::{
-    Fault, HIGH_WATER, Kind, Party, Relay, Tap,
+    Fault, HIGH_WATER, Kind, Party, Phase, Relay, Tap,
     flow::Due,
     head::CommandHead,
     line::{self, Literal, Tail},
@@ -68,7 +68,7 @@ impl<T: Tap> Relay<T> {
             },
             Intake::Collect { .. } | Intake::Stream { .. } | Intake::Swallow(_) => true,
         };
-        self.greeted && room && due
+        matches!(self.phase, Phase::NotAuthenticated | Phase::Authenticated) && room && due
     }
 
     /// Takes in what the client sent, as far as the state of the session allows. Returns how many
@@ -170,7 +170,7 @@ impl<T: Tap> Relay<T> {
         if let Some(tag) = head.proper_tag() {
             self.outstanding.push(tag, purpose(head));
         }
-        self.forward_line(line, Kind::Command { authenticated: self.authenticated });
+        self.forward_line(line, Kind::Command { authenticated: self.is_authenticated() });
         if head.is("AUTHENTICATE") || head.is("IDLE") {
             self.flow.start(line);
         }
@@ -385,7 +385,7 @@ impl<T: Tap> Relay<T> {
     }
 
     fn end_message(&mut self, to: Party) {
-        self.tap.end(Party::Client, to, Kind::Command { authenticated: self.authenticated });
+        self.tap.end(Party::Client, to, Kind::Command { authenticated: self.is_authenticated() });
     }
 }
 

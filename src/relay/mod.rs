@@ -59,6 +59,17 @@ pub enum Fault {
     Server(&'static str),
 }
 
+/// How far the session is, as far as the relay cares (RFC 9051 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The server has not greeted.
+    ServerGreeting,
+    /// Its greeting was a BYE.
+    TurnedAway,
+    NotAuthenticated,
+    Authenticated,
+}
+
 /// One session's messages.
 #[derive(Debug)]
 pub struct Relay<T> {
@@ -74,10 +85,8 @@ pub struct Relay<T> {
     to_server: BytesMut,
     /// Answers of the proxy's own that wait for the end of the server's message.
     answers: BytesMut,
-    greeted: bool,
-    authenticated: bool,
+    phase: Phase,
     bye_seen: bool,
-    turned_away: bool,
     /// Names that were taken out of a list, upper case.
     stripped: HashSet<Vec<u8>>,
 }
@@ -97,10 +106,8 @@ impl<T: Tap> Relay<T> {
             to_client: BytesMut::new(),
             to_server: BytesMut::new(),
             answers: BytesMut::new(),
-            greeted: false,
-            authenticated: false,
+            phase: Phase::ServerGreeting,
             bye_seen: false,
-            turned_away: false,
             stripped: HashSet::new(),
         }
     }
@@ -117,17 +124,17 @@ impl<T: Tap> Relay<T> {
 
     /// Whether the server has greeted.
     pub fn is_greeted(&self) -> bool {
-        self.greeted
+        self.phase != Phase::ServerGreeting
     }
 
     /// Whether the server's greeting was a BYE.
     pub fn is_turned_away(&self) -> bool {
-        self.turned_away
+        self.phase == Phase::TurnedAway
     }
 
     /// Whether the client is logged in.
     pub fn is_authenticated(&self) -> bool {
-        self.authenticated
+        self.phase == Phase::Authenticated
     }
 
     /// Whether [`Relay::server_sent`] may be called: there is room for what it makes.

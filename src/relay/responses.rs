@@ -2,7 +2,7 @@
 //! the session are looked at, and capability lists are edited.
 
 use super::{
-    Fault, Kind, Party, Relay, Tap, capability,
+    Fault, Kind, Party, Phase, Relay, Tap, capability,
     commands::{Continuation, take_up_to},
     flow::Flow,
     head::{Condition, ResponseHead},
@@ -61,7 +61,7 @@ impl<T: Tap> Relay<T> {
     /// The server will complete nothing any more: what it sent of a line is delivered.
     pub(super) fn deliver_partial_response(&mut self) {
         // What was to be a greeting is none.
-        if self.greeted && !self.responses.partial.is_empty() {
+        if self.is_greeted() && !self.responses.partial.is_empty() {
             self.to_client.extend_from_slice(&std::mem::take(&mut self.responses.partial));
             self.responses.continued = true;
         }
@@ -107,7 +107,7 @@ impl<T: Tap> Relay<T> {
     }
 
     fn response_kind(&self, head: ResponseHead<'_>) -> Kind {
-        if !self.greeted {
+        if !self.is_greeted() {
             Kind::Greeting
         } else if head == ResponseHead::Continuation && self.flow.is_authenticating() {
             Kind::SaslChallenge
@@ -118,7 +118,7 @@ impl<T: Tap> Relay<T> {
 
     /// What a response means for the session. Returns who gets it.
     fn react(&mut self, head: ResponseHead<'_>) -> Result<Party, Fault> {
-        if !self.greeted {
+        if !self.is_greeted() {
             self.greet(head)?;
             return Ok(Party::Client);
         }
@@ -133,7 +133,7 @@ impl<T: Tap> Relay<T> {
                 self.flow.status(tag, condition);
                 let purpose = self.outstanding.settle(tag);
                 if purpose == Some(Purpose::Login) && condition == Condition::Ok {
-                    self.authenticated = true;
+                    self.phase = Phase::Authenticated;
                     self.tap.authenticated();
                 }
             }
@@ -148,20 +148,19 @@ impl<T: Tap> Relay<T> {
     }
 
     fn greet(&mut self, head: ResponseHead<'_>) -> Result<(), Fault> {
-        match head {
-            ResponseHead::Status(Condition::Ok) => {}
+        self.phase = match head {
+            ResponseHead::Status(Condition::Ok) => Phase::NotAuthenticated,
             ResponseHead::Status(Condition::Preauth) => {
                 self.flow = Flow::new(true);
-                self.authenticated = true;
                 self.tap.authenticated();
+                Phase::Authenticated
             }
             ResponseHead::Status(Condition::Bye) => {
                 self.bye_seen = true;
-                self.turned_away = true;
+                Phase::TurnedAway
             }
             _ => return Err(Fault::Server("the server does not speak IMAP")),
-        }
-        self.greeted = true;
+        };
         Ok(())
     }
 
