@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{config, exit::Exit, supervisor};
 
@@ -47,6 +47,11 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The definition of the command line, for what is made of it: shell completions.
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
 /// Prints the services, or all problems.
 fn check(path: &Path) -> Exit {
     match config::load(path) {
@@ -67,13 +72,11 @@ fn check(path: &Path) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]

@@ -221,6 +221,22 @@ fn unsolicited_responses() {
     exchange(&mut client, &mut server, b"A1 NOOP\r\n", b"A1 OK a tag may come again\r\n");
 }
 
+/// What ends in `{n}` there is text: the proxy must not take what follows for content.
+#[test]
+fn text_that_looks_like_a_literal() {
+    let bench = Bench::insecure();
+    let (mut client, mut server) = bench.session();
+    for text in ["* OK", "* NO [ALERT]", "* BAD", "* BYE", "A0 OK", "+"] {
+        let line = format!("{text} {{500}}\r\n");
+        exchange(&mut client, &mut server, b"A1 IDLE\r\n", line.as_bytes());
+        server.send("A1 NO {500}\r\n");
+        client.expect("A1 NO {500}\r\n");
+        // The proxy has seen the end of IDLE, for this is a command to it.
+        client.send("A2 COMPRESS DEFLATE\r\n");
+        client.expect_line_starting("A2 NO [CANNOT] proxy: ");
+    }
+}
+
 #[test]
 fn deep_body_structures_pass() {
     let bench = Bench::insecure();

@@ -1,6 +1,12 @@
 //! Random conversations: whatever literals, refusals and pushes come in whatever pieces, both sides
 //! agree on what was said.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics is a test that fails: that is what it is for"
+)]
+
 mod common;
 
 use std::thread;
@@ -77,20 +83,20 @@ struct Command {
     refused: bool,
 }
 
-struct Side<Said, Heard> {
+struct Record<Said, Heard> {
     said: Said,
     heard: Heard,
 }
 
 /// Sends commands one after the other. Keeps those that the proxy does not answer itself, and the
 /// responses that are no answers.
-fn run_client(peer: &mut Peer, mut dice: Dice) -> Side<Vec<Command>, Vec<u8>> {
-    let mut side = Side { said: Vec::new(), heard: Vec::new() };
+fn run_client(peer: &mut Peer, mut dice: Dice) -> Record<Vec<Command>, Vec<u8>> {
+    let mut record = Record { said: Vec::new(), heard: Vec::new() };
     for number in 0..COMMANDS {
         let tag = format!("T{number}");
         if dice.one_in(10) {
             send(peer, &mut dice, format!("{tag} COMPRESS DEFLATE\r\n").as_bytes());
-            let answer = answer(peer, &mut side.heard);
+            let answer = answer(peer, &mut record.heard);
             assert!(answer.starts_with(format!("{tag} NO [CANNOT] proxy: ").as_bytes()));
             continue;
         }
@@ -109,7 +115,7 @@ fn run_client(peer: &mut Peer, mut dice: Dice) -> Side<Vec<Command>, Vec<u8>> {
             line = content(&mut dice, size);
             bytes.extend(&line);
             if sync {
-                let word = answer(peer, &mut side.heard);
+                let word = answer(peer, &mut record.heard);
                 if !word.starts_with(b"+ ") {
                     early = Some(word);
                     break;
@@ -119,20 +125,20 @@ fn run_client(peer: &mut Peer, mut dice: Dice) -> Side<Vec<Command>, Vec<u8>> {
         let word = early.unwrap_or_else(|| {
             bytes.extend(b" end\r\n");
             send(peer, &mut dice, &[&line[..], b" end\r\n"].concat());
-            answer(peer, &mut side.heard)
+            answer(peer, &mut record.heard)
         });
         let refused = word.starts_with(format!("{tag} NO").as_bytes());
         assert!(refused || word.starts_with(format!("{tag} OK").as_bytes()), "{}", show(&word));
-        side.said.push(Command { bytes, refused });
+        record.said.push(Command { bytes, refused });
     }
     peer.send("Z LOGOUT\r\n");
-    assert_eq!(answer(peer, &mut side.heard), b"Z OK bye\r\n");
-    side
+    assert_eq!(answer(peer, &mut record.heard), b"Z OK bye\r\n");
+    record
 }
 
 /// Takes in commands until LOGOUT; refuses some literals; says more than it is asked.
-fn run_server(peer: &mut Peer, mut dice: Dice) -> Side<Vec<u8>, Vec<Command>> {
-    let mut side = Side { said: Vec::new(), heard: Vec::new() };
+fn run_server(peer: &mut Peer, mut dice: Dice) -> Record<Vec<u8>, Vec<Command>> {
+    let mut record = Record { said: Vec::new(), heard: Vec::new() };
     loop {
         let mut command = Command { bytes: Vec::new(), refused: false };
         loop {
@@ -141,7 +147,7 @@ fn run_server(peer: &mut Peer, mut dice: Dice) -> Side<Vec<u8>, Vec<Command>> {
             command.bytes.extend(line);
             let Some((size, sync)) = announced else { break };
             if sync {
-                push(peer, &mut dice, &mut side.said);
+                push(peer, &mut dice, &mut record.said);
                 if dice.one_in(5) {
                     command.refused = true;
                     break;
@@ -153,17 +159,17 @@ fn run_server(peer: &mut Peer, mut dice: Dice) -> Side<Vec<u8>, Vec<Command>> {
             }
             command.bytes.extend(peer.exactly(size));
         }
-        push(peer, &mut dice, &mut side.said);
+        push(peer, &mut dice, &mut record.said);
         if command.bytes == b"Z LOGOUT\r\n" {
             let bye = b"* BYE bye\r\n";
-            side.said.extend(bye);
+            record.said.extend(bye);
             peer.send_and_end([&bye[..], b"Z OK bye\r\n"].concat());
-            return side;
+            return record;
         }
         let tag = command.bytes.split(|byte| *byte == b' ').next().expect("a tag");
         let condition: &[u8] = if command.refused { b" NO\r\n" } else { b" OK done {3}\r\n" };
         send(peer, &mut dice, &[tag, condition].concat());
-        side.heard.push(command);
+        record.heard.push(command);
     }
 }
 

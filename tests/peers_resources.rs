@@ -1,5 +1,10 @@
 //! What a peer can make the proxy hold: memory per session, files, lines of log.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a test that panics is a test that fails: that is what it is for"
+)]
+
 mod common;
 
 use std::{fs, process::Command, thread};

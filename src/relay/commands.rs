@@ -167,9 +167,7 @@ impl<T: Tap> Relay<T> {
 
     /// A command of one line.
     fn forward_command(&mut self, head: &CommandHead<'_>, line: &[u8]) {
-        if let Some(tag) = head.proper_tag() {
-            self.outstanding.push(tag, purpose(head));
-        }
+        self.outstanding.push(head.proper_tag(), purpose(head));
         self.forward_line(line, Kind::Command { authenticated: self.is_authenticated() });
         if head.is("AUTHENTICATE") || head.is("IDLE") {
             self.flow.start(line);
@@ -254,10 +252,9 @@ impl<T: Tap> Relay<T> {
     /// Sends on what was taken in of a command; with `streams`, a literal still follows.
     fn send(&mut self, streams: Option<Literal>) {
         let command = &mut self.commands.command;
-        if !command.begun
-            && let Some(tag) = &command.tag
-        {
-            self.outstanding.push(tag, purpose(&CommandHead::parse(&command.bytes)));
+        if !command.begun {
+            let purpose = purpose(&CommandHead::parse(&command.bytes));
+            self.outstanding.push(command.tag.as_deref(), purpose);
         }
         let sending = Sending::new(command, self.non_sync, streams);
         *command = Command {

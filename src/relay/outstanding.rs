@@ -16,6 +16,8 @@ pub(super) enum Purpose {
 pub(super) struct Outstanding {
     queue: VecDeque<(Box<[u8]>, Purpose)>,
     bytes: usize,
+    /// Lines without a proper tag, which no tagged answer can name.
+    untagged: usize,
     limit: usize,
 }
 
@@ -24,14 +26,18 @@ impl Outstanding {
     const MAX_BYTES: usize = 64 * 1024;
 
     pub(super) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, limit }
+        Self { queue: VecDeque::new(), bytes: 0, untagged: 0, limit }
     }
 
     pub(super) fn is_full(&self) -> bool {
         self.queue.len() >= self.limit || self.bytes >= Self::MAX_BYTES
     }
 
-    pub(super) fn push(&mut self, tag: &[u8], purpose: Purpose) {
+    pub(super) fn push(&mut self, tag: Option<&[u8]>, purpose: Purpose) {
+        let Some(tag) = tag else {
+            self.untagged = self.untagged.saturating_add(1);
+            return;
+        };
         self.bytes += tag.len();
         self.queue.push_back((tag.into(), purpose));
     }
@@ -44,11 +50,16 @@ impl Outstanding {
         Some(purpose)
     }
 
-    /// Takes out the oldest command: an untagged BAD may be all the answer it gets (RFC 9051 7.1.3).
-    pub(super) fn settle_oldest(&mut self) -> Option<Box<[u8]>> {
-        let (tag, _) = self.queue.pop_front()?;
-        self.bytes -= tag.len();
-        Some(tag)
+    /// Takes out a line without a proper tag or, if there is none, the oldest command: an untagged
+    /// BAD may be all the answer it gets (RFC 9051 7.1.3). Returns whether it was such a line.
+    pub(super) fn settle_by_untagged_bad(&mut self) -> bool {
+        let was_untagged = self.untagged > 0;
+        if was_untagged {
+            self.untagged -= 1;
+        } else if let Some((tag, _)) = self.queue.pop_front() {
+            self.bytes -= tag.len();
+        }
+        was_untagged
     }
 }
 
@@ -59,23 +70,28 @@ mod tests {
     #[test]
     fn tags_come_and_go() {
         let mut outstanding = Outstanding::new(3);
-        outstanding.push(b"A", Purpose::Login);
-        outstanding.push(b"B", Purpose::Other);
+        outstanding.push(Some(b"A"), Purpose::Login);
+        outstanding.push(Some(b"B"), Purpose::Other);
         assert!(!outstanding.is_full());
-        outstanding.push(b"A", Purpose::Other);
+        outstanding.push(Some(b"A"), Purpose::Other);
         assert!(outstanding.is_full());
         assert_eq!(outstanding.settle(b"C"), None);
         assert_eq!(outstanding.settle(b"A"), Some(Purpose::Login));
         assert_eq!(outstanding.settle(b"A"), Some(Purpose::Other));
-        assert_eq!(outstanding.settle_oldest().as_deref(), Some(&b"B"[..]));
-        assert_eq!(outstanding.settle_oldest(), None);
+        outstanding.push(Some(b"D"), Purpose::Login);
+        outstanding.push(None, Purpose::Other);
+        assert!(outstanding.settle_by_untagged_bad());
+        assert!(!outstanding.settle_by_untagged_bad());
+        assert_eq!(outstanding.settle(b"B"), None);
+        assert_eq!(outstanding.settle(b"D"), Some(Purpose::Login));
+        assert!(!outstanding.settle_by_untagged_bad());
         assert_eq!(outstanding.bytes, 0);
     }
 
     #[test]
     fn long_tags_count_by_their_bytes() {
         let mut outstanding = Outstanding::new(1000);
-        outstanding.push(&vec![b'A'; Outstanding::MAX_BYTES], Purpose::Other);
+        outstanding.push(Some(&vec![b'A'; Outstanding::MAX_BYTES]), Purpose::Other);
         assert!(outstanding.is_full());
     }
 }

@@ -138,8 +138,11 @@ impl<T: Tap> Relay<T> {
                 }
             }
             ResponseHead::Status(Condition::Bad) => {
-                let oldest = self.outstanding.settle_oldest();
-                self.literal_refused(oldest.as_deref());
+                // The literal of a command with a tag still waits: were it given up, a late `+`
+                // would turn its content into commands.
+                if self.outstanding.settle_by_untagged_bad() {
+                    self.literal_refused(None);
+                }
             }
             ResponseHead::Status(Condition::Bye) => self.bye_seen = true,
             ResponseHead::Status(_) | ResponseHead::Capability | ResponseHead::Data => {}

@@ -228,6 +228,18 @@ fn large_literals_stream() {
 }
 
 #[test]
+fn an_untagged_bad_refuses_only_what_has_no_tag() {
+    check(&[
+        client("A1 NOOP\r\n{12}\r\n").passes(),
+        server("* BAD no tag\r\n").passes(),
+        client("A2 APPEND x {12}\r\n").passes(),
+        server("* BAD what\r\n").passes(),
+        client("A3 NOOP\r\n").server_gets(""),
+        server("+ go on\r\n").client_gets("+ go on\r\n").server_gets("A3 NOOP\r\n"),
+    ]);
+}
+
+#[test]
 fn a_collected_literal_before_one_that_streams() {
     check(&[
         client("A1 APPEND {1}\r\n").client_gets("+ proxy: Literal accepted by proxy\r\n"),
