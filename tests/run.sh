@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Checks everything, on a bare Debian with Rust: installs what is missing, then format, lints,
+# docs, dependencies, scripts, all tests, and that no secret is in any of the output.
+#
+# Every step runs, whatever became of the one before. Exits with 0 only if all of them passed.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+# shellcheck source=deploy/try/packages.sh
+source deploy/try/packages.sh
+
+logs=$(mktemp -d -t imap-proxy-tests.XXXXXX) || exit
+trap 'rm -rf "$logs"' EXIT
+export IMAP_PROXY_TEST_LOGS=$logs CARGO_TERM_COLOR=never
+failed=()
+
+need_rust && need_commands cc:build-essential dovecot:dovecot-imapd curl:curl mutt:mutt mbsync:isync \
+  python3:python3 openssl:openssl shellcheck:shellcheck setpriv:util-linux script:bsdutils || exit
+
+# Runs a command, shows its output and captures it. Arguments: what it is, command
+step() {
+  local name=$1
+  shift
+  printf '\n=== %s\n' "$name"
+  if ! "$@" 2>&1 | tee -a "$logs/output.log"; then
+    failed+=("$name")
+  fi
+}
+
+dependencies() {
+  if ! command -v cargo-deny >/dev/null && ! cargo install cargo-deny --locked --quiet; then
+    echo "SKIPPED: cargo-deny is not there, and could not be installed"
+  elif timeout 120 cargo deny fetch db >/dev/null 2>&1; then
+    cargo deny check
+  else
+    echo "SKIPPED: advisories, for their database could not be fetched"
+    cargo deny check bans licenses sources
+  fi
+}
+
+# Each file whose first line says that it is a shell script.
+scripts() {
+  local files
+  mapfile -t files < <(find . \( -name target -o -name .git \) -prune -o -type f -exec \
+    awk 'FNR == 1 && /^#!.*sh$|^# shellcheck shell=/ { print FILENAME } { nextfile }' {} +)
+  shellcheck --external-sources "${files[@]}" && echo "${#files[@]} scripts are clean"
+}
+
+# Debug and release builds differ in what they log.
+secrecy_in_release() {
+  local file tests=()
+  for file in tests/*secrecy*.rs; do
+    tests+=(--test "$(basename "$file" .rs)")
+  done
+  cargo test --release --lib "${tests[@]}"
+}
+
+docs() { RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet && echo "docs are clean"; }
+
+step "format" cargo fmt --check
+step "lints" cargo clippy --all-targets --quiet -- -D warnings
+step "docs" docs
+step "dependencies" dependencies
+step "scripts" scripts
+step "tests" cargo test --no-fail-fast
+step "secrecy in a release build" secrecy_in_release
+step "a try as a user's first" deploy/try.sh
+step "search for secrets in all output" cargo test --test captured -- --nocapture
+
+printf '\n'
+if [ ${#failed[@]} -gt 0 ]; then
+  printf 'FAILED: %s\n' "${failed[@]}"
+  exit 1
+fi
+echo "all steps passed"
