@@ -14,7 +14,8 @@ export IMAP_PROXY_TEST_LOGS=$logs CARGO_TERM_COLOR=never
 failed=()
 
 need_rust && need_commands cc:build-essential dovecot:dovecot-imapd curl:curl mutt:mutt mbsync:isync \
-  python3:python3 openssl:openssl shellcheck:shellcheck setpriv:util-linux script:bsdutils || exit
+  python3:python3 openssl:openssl shellcheck:shellcheck mandoc:mandoc setpriv:util-linux \
+  script:bsdutils || exit
 
 # Runs a command, shows its output and captures it. Arguments: what it is, command
 step() {
