@@ -41,6 +41,13 @@ pub(super) struct Commands {
     command: Command,
 }
 
+impl Commands {
+    /// Nothing of a command is there that is not with the server as a whole.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.intake, Intake::Line) && self.command.is_untouched()
+    }
+}
+
 /// What the server's `+` was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Continuation {

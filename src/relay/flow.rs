@@ -74,6 +74,11 @@ impl Flow {
         self.due != Due::Command && self.authenticating
     }
 
+    /// Whether IDLE is under way.
+    pub(super) fn is_idling(&self) -> bool {
+        self.due != Due::Command && !self.authenticating
+    }
+
     /// Takes a line of a command that announces a literal to be collected. Returns what the client
     /// shall get: the acceptance, or nothing for a literal that does not wait.
     pub(super) fn literal(&mut self, line: &[u8]) -> Vec<u8> {

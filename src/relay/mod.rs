@@ -17,6 +17,7 @@ mod sending;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod verbs;
 
 use std::collections::HashSet;
 
@@ -25,6 +26,7 @@ use thiserror::Error;
 
 pub use policy::Policy;
 pub use tap::{Kind, Party, Tap};
+pub use verbs::{is_bare_verb, is_verb};
 
 use capability::NonSync;
 use commands::Commands;
@@ -135,6 +137,15 @@ impl<T: Tap> Relay<T> {
     /// Whether the client is logged in.
     pub fn is_authenticated(&self) -> bool {
         self.phase == Phase::Authenticated
+    }
+
+    /// Whether nothing is under way that an end of the session would cut: no command without its
+    /// answer (IDLE aside), no message that is not complete.
+    pub fn is_idle(&self) -> bool {
+        let commands = self.commands.is_idle() && self.responses.at_boundary();
+        commands
+            && (self.outstanding.is_empty()
+                || (self.flow.is_idling() && self.outstanding.is_single()))
     }
 
     /// Whether [`Relay::server_sent`] may be called: there is room for what it makes.

@@ -33,6 +33,14 @@ impl Outstanding {
         self.queue.len() >= self.limit || self.bytes >= Self::MAX_BYTES
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(super) fn is_single(&self) -> bool {
+        self.queue.len() == 1
+    }
+
     pub(super) fn push(&mut self, tag: Option<&[u8]>, purpose: Purpose) {
         let Some(tag) = tag else {
             self.untagged = self.untagged.saturating_add(1);

@@ -99,70 +99,6 @@ const MECHANISMS: &[&str] = &[
     "XOAUTH2",
 ];
 
-/// Commands whose arguments every server reads alike, as far as literals go.
-const VERBS: &[&str] = &[
-    "APPEND",
-    "AUTHENTICATE",
-    "CANCELUPDATE",
-    "CAPABILITY",
-    "CHECK",
-    "CLOSE",
-    "COMPARATOR",
-    "CONVERSIONS",
-    "CONVERT",
-    "COPY",
-    "CREATE",
-    "DELETE",
-    "DELETEACL",
-    "ENABLE",
-    "ESEARCH",
-    "EXAMINE",
-    "EXPUNGE",
-    "FETCH",
-    "GENURLAUTH",
-    "GETACL",
-    "GETANNOTATION",
-    "GETFILTER",
-    "GETJMAPACCESS",
-    "GETMETADATA",
-    "GETQUOTA",
-    "GETQUOTAROOT",
-    "ID",
-    "IDLE",
-    "LANGUAGE",
-    "LIST",
-    "LISTRIGHTS",
-    "LOGIN",
-    "LOGOUT",
-    "LSUB",
-    "MOVE",
-    "MYRIGHTS",
-    "NAMESPACE",
-    "NOOP",
-    "NOTIFY",
-    "RENAME",
-    "REPLACE",
-    "RESETKEY",
-    "SEARCH",
-    "SELECT",
-    "SETACL",
-    "SETANNOTATION",
-    "SETFILTER",
-    "SETMETADATA",
-    "SETQUOTA",
-    "SORT",
-    "STATUS",
-    "STORE",
-    "SUBSCRIBE",
-    "THREAD",
-    "UID",
-    "UIDBATCHES",
-    "UNSELECT",
-    "UNSUBSCRIBE",
-    "URLFETCH",
-    "XLIST",
-];
-
 /// The table, with the names that the config adds to it.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
@@ -221,11 +157,6 @@ impl Policy {
         let passes = mechanism.is_empty() || self.keeps(&[b"AUTH=", mechanism].concat());
         (!passes).then_some("NO [CANNOT] proxy: this SASL mechanism cannot work through a proxy")
     }
-}
-
-/// Whether proxy and server surely agree that a literal in this command is a literal.
-pub(super) fn is_known(head: &CommandHead<'_>) -> bool {
-    VERBS.iter().any(|verb| head.is(verb))
 }
 
 fn matches_any(table: &[&str], name: &str) -> bool {

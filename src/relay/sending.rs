@@ -4,7 +4,7 @@ use super::{
     capability::NonSync,
     head::CommandHead,
     line::{Literal, synchronising},
-    policy::is_known,
+    verbs::is_verb,
 };
 
 /// The part of a command that the proxy has taken in, line by line and literal by literal.
@@ -24,7 +24,7 @@ pub(super) struct Command {
     pub(super) begun: bool,
     /// The tag, once the first line is complete and if it is a proper one.
     pub(super) tag: Option<Box<[u8]>>,
-    /// Whether a literal without wait is understood by every server (see `policy::is_known`).
+    /// Whether a literal without wait is understood by every server (see `verbs`).
     pub(super) known: bool,
 }
 
@@ -46,7 +46,7 @@ impl Command {
     /// Notes what the first line says.
     pub(super) fn identify(&mut self, head: &CommandHead<'_>) {
         self.tag = head.proper_tag().map(Into::into);
-        self.known = is_known(head);
+        self.known = is_verb(head.verb);
     }
 }
 

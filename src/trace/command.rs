@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::relay;
+
 /// `tag SP verb`, and what follows. No Debug: there may be a password in it.
 pub(super) struct Head<'a> {
     /// As sent.
@@ -15,78 +17,6 @@ pub(super) struct Head<'a> {
 /// Longer tags and verbs are not taken for such.
 const MAX_TAG: usize = 64;
 const MAX_VERB: usize = 32;
-
-/// The verbs of RFC 9051, RFC 3501 and the extensions that are registered, without arguments.
-const BARE: &[&str] = &[
-    "CAPABILITY",
-    "CHECK",
-    "CLOSE",
-    "EXPUNGE",
-    "IDLE",
-    "LOGOUT",
-    "NAMESPACE",
-    "NOOP",
-    "STARTTLS",
-    "UNAUTHENTICATE",
-    "UNSELECT",
-];
-
-/// The same, with arguments.
-const WITH_ARGUMENTS: &[&str] = &[
-    "APPEND",
-    "AUTHENTICATE",
-    "BURL",
-    "CANCELUPDATE",
-    "COMPARATOR",
-    "COMPRESS",
-    "CONVERSIONS",
-    "CONVERT",
-    "COPY",
-    "CREATE",
-    "DELETE",
-    "DELETEACL",
-    "ENABLE",
-    "ESEARCH",
-    "EXAMINE",
-    "FETCH",
-    "GENURLAUTH",
-    "GETACL",
-    "GETANNOTATION",
-    "GETJMAPACCESS",
-    "GETMETADATA",
-    "GETQUOTA",
-    "GETQUOTAROOT",
-    "ID",
-    "LANGUAGE",
-    "LIST",
-    "LISTRIGHTS",
-    "LOGIN",
-    "LSUB",
-    "MOVE",
-    "MYRIGHTS",
-    "NOTIFY",
-    "RENAME",
-    "REPLACE",
-    "RESETKEY",
-    "RLIST",
-    "RLSUB",
-    "SEARCH",
-    "SELECT",
-    "SETACL",
-    "SETANNOTATION",
-    "SETMETADATA",
-    "SETQUOTA",
-    "SORT",
-    "STATUS",
-    "STORE",
-    "SUBSCRIBE",
-    "THREAD",
-    "UID",
-    "UNSUBSCRIBE",
-    "URLFETCH",
-    "XAPPLEPUSHSERVICE",
-    "XLIST",
-];
 
 /// Reads the start of a command; `None` when it has no sane tag and verb.
 pub(super) fn head(line: &[u8]) -> Option<Head<'_>> {
@@ -114,11 +44,6 @@ pub(super) fn is_verb(verb: &str) -> bool {
         && verb.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
 }
 
-/// Whether the word is a verb of IMAP, in any case.
-pub(super) fn is_known(word: &[u8]) -> bool {
-    BARE.iter().chain(WITH_ARGUMENTS).any(|verb| word.eq_ignore_ascii_case(verb.as_bytes()))
-}
-
 impl Head<'_> {
     /// Compares the verb without case.
     pub(super) fn is(&self, verb: &str) -> bool {
@@ -127,12 +52,12 @@ impl Head<'_> {
 
     /// Whether it is a verb of IMAP.
     pub(super) fn is_known(&self) -> bool {
-        is_known(self.verb.as_bytes())
+        relay::is_verb(self.verb.as_bytes())
     }
 
     /// Whether it is a verb of IMAP that takes no arguments, and there are none.
     pub(super) fn is_bare(&self) -> bool {
-        self.arguments.is_empty() && BARE.iter().any(|verb| self.is(verb))
+        self.arguments.is_empty() && relay::is_bare_verb(self.verb.as_bytes())
     }
 
     /// The name to show: upper case, with the verb that follows `UID`.
@@ -140,7 +65,7 @@ impl Head<'_> {
         let name = self.verb.to_ascii_uppercase();
         let (next, _) = word(self.arguments.strip_prefix(b" ").unwrap_or_default());
         match str::from_utf8(next) {
-            Ok(next) if name == "UID" && is_known(next.as_bytes()) => {
+            Ok(next) if name == "UID" && relay::is_verb(next.as_bytes()) => {
                 format!("UID {}", next.to_ascii_uppercase())
             }
             _ => name,

@@ -13,7 +13,7 @@ use super::{
     render, sasl,
     seen::{Content, Shown},
 };
-use crate::relay::Kind;
+use crate::relay::{self, Kind};
 
 /// What a client's message says of its credentials. No Debug: they are in it.
 #[derive(Default)]
@@ -154,7 +154,7 @@ fn arguments(capture: &Capture) -> Vec<Zeroizing<Vec<u8>>> {
 
 /// What the server would repeat of a line that makes no sense to it.
 fn words(line: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
-    let words = line.split(u8::is_ascii_whitespace).filter(|word| !command::is_known(word));
+    let words = line.split(u8::is_ascii_whitespace).filter(|word| !relay::is_verb(word));
     let mut secrets: Vec<_> = words
         .flat_map(|word| [word, unquoted(word)])
         .map(|word| Zeroizing::new(word.to_vec()))
