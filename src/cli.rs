@@ -8,7 +8,7 @@ use std::{
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{config, exit::Exit, supervisor};
+use crate::{config, exit::Exit, service, supervisor};
 
 /// A hardened IMAP proxy that shows every message and loses none.
 ///
@@ -28,17 +28,24 @@ struct Cli {
 enum Command {
     /// Checks the config file, and the certificates and keys that it names, and lists its services
     #[command(after_help = EXIT_CODES)]
-    Check,
+    Check {
+        /// Checks, too, that every address can be listened on that process PID does not listen on
+        /// already. Made for `ExecReload`= of the unit
+        #[arg(long, value_name = "PID")]
+        running: Option<i32>,
+    },
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 all is well, 64 wrong usage, 70 internal error, 78 the config file is wrong";
+Exit codes: 0 all is well, 64 wrong usage, 70 internal error, 71 the system refuses, 78 the config file is wrong";
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(Cli { config, command: None }) => supervisor::run(&config),
-        Ok(Cli { config, command: Some(Command::Check) }) => check(&config).into(),
+        Ok(Cli { config, command: Some(Command::Check { running }) }) => {
+            check(&config, running).into()
+        }
         Err(error) => {
             // Nobody left to tell when this fails.
             let _ = error.print();
@@ -52,22 +59,27 @@ pub fn definition() -> clap::Command {
     Cli::command()
 }
 
-/// Prints the services, or all problems.
-fn check(path: &Path) -> Exit {
-    match config::load(path) {
-        Ok(config) => {
-            let mut out = io::stdout().lock();
-            for service in &config.services {
-                // A reader that went away does not make the file wrong.
-                let _ = writeln!(out, "{:?}: {service}", service.name);
-            }
-            Exit::Ok
-        }
+/// Prints the services, or all problems. With `running` the services are not printed: each reload
+/// would leave them in the journal.
+fn check(path: &Path, running: Option<i32>) -> Exit {
+    let config = match config::load(path) {
+        Ok(config) => config,
         Err(problems) => {
             let _ = writeln!(io::stderr(), "{problems}");
-            Exit::Config
+            return Exit::Config;
         }
+    };
+    if let Some(pid) = running {
+        let problems = service::unavailable(&config, pid);
+        let _ = problems.iter().try_for_each(|problem| writeln!(io::stderr(), "{problem}"));
+        return if problems.is_empty() { Exit::Ok } else { Exit::Config };
     }
+    let mut out = io::stdout().lock();
+    for service in &config.services {
+        // A reader that went away does not make the file wrong.
+        let _ = writeln!(out, "{:?}: {service}", service.name);
+    }
+    Exit::Ok
 }
 
 #[cfg(test)]
@@ -86,7 +98,7 @@ mod tests {
         {
             let cli = Cli::try_parse_from(line).unwrap();
             assert_eq!(cli.config, Path::new("x"));
-            assert!(matches!(cli.command, Some(Command::Check)));
+            assert!(matches!(cli.command, Some(Command::Check { running: None })));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The config file: read, checked and parsed as a whole, or refused with all that is wrong in it.
 
+mod diff;
 mod fields;
 mod model;
 mod problem;
@@ -13,9 +14,10 @@ use toml::de::DeTable;
 
 use self::problem::Reports;
 pub use self::{
+    diff::{Change, Diff},
     model::{
         Bind, Config, Connect, ConnectTls, HostPort, Limits, Log, Service, Timeouts, Trace,
-        TraceLevel,
+        TraceLevel, Watch,
     },
     problem::Problems,
 };

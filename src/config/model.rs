@@ -1,6 +1,11 @@
 //! What a valid configuration is. Nothing here can be wrong: [`super::load`] made sure of it.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::Deserialize;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -14,6 +19,19 @@ pub struct Config {
     pub services: Vec<Service>,
     /// The daemon's own log.
     pub log: Log,
+    /// Whether the file is followed.
+    pub watch: Watch,
+}
+
+impl Config {
+    /// The files of certificates and keys that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.services.iter().flat_map(|service| {
+            let identity = service.bind.tls.iter().flat_map(Identity::files);
+            let ca = service.connect.tls.iter().filter_map(|tls| tls.ca_path.as_deref());
+            identity.chain(ca)
+        })
+    }
 }
 
 /// One `[[services]]` entry: a listener and the server behind it.
@@ -107,6 +125,20 @@ impl Default for Log {
     }
 }
 
+/// `[watch]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Whether changes of the config file, and of the files it names, take effect by themselves;
+    /// else on SIGHUP only.
+    pub enabled: bool,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
 /// How much of each message the trace shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -171,6 +203,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For a peer to take anything of what waits for it.
     pub write_stall: Duration,
+    /// For sessions in the middle of a command to finish it when the proxy stops.
+    pub shutdown: Duration,
 }
 
 impl Default for Timeouts {
@@ -182,6 +216,7 @@ impl Default for Timeouts {
             login: Duration::from_secs(180),
             idle: Duration::from_secs(35 * 60),
             write_stall: Duration::from_secs(300),
+            shutdown: Duration::from_secs(30),
         }
     }
 }

@@ -1,24 +1,45 @@
 //! What is wrong with a config file, and where.
 
-use std::{cell::RefCell, fmt, ops::Range, path::Path};
+use std::{
+    cell::RefCell,
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 
 /// All that is wrong with a config file, in its order; at least one. Displayed one per line, as
 /// `FILE:LINE:COLUMN: what is wrong; what would be right`. Columns count characters from 1.
 #[derive(Debug, Error)]
-pub struct Problems(Vec<String>);
+pub struct Problems {
+    lines: Vec<String>,
+    files: Vec<PathBuf>,
+    may_pass: bool,
+}
 
 impl Problems {
     /// A file that could not even be read.
     pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
-        Self(vec![format!("{}: cannot be read: {error}", path.display())])
+        let line = format!("{}: cannot be read: {error}", path.display());
+        Self { lines: vec![line], files: Vec::new(), may_pass: false }
+    }
+
+    /// The files that the config names: with one of them the problem may be mended.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Whether all that is wrong is with files of certificates and keys. While they are renewed
+    /// that is so for a moment: one of a pair is new, the other is not yet.
+    pub fn may_pass(&self) -> bool {
+        self.may_pass
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
+        f.write_str(&self.lines.join("\n"))
     }
 }
 
@@ -30,6 +51,7 @@ pub(super) struct Reported(());
 pub(super) struct Reports<'t> {
     text: &'t str,
     list: RefCell<Vec<Report>>,
+    files: RefCell<Vec<PathBuf>>,
 }
 
 struct Report {
@@ -43,11 +65,13 @@ enum Kind {
     Syntax,
     Missing,
     Wrong,
+    /// With a file that the config names.
+    File,
 }
 
 impl<'t> Reports<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, list: RefCell::default() }
+        Self { text, list: RefCell::default(), files: RefCell::default() }
     }
 
     /// The text is no TOML here.
@@ -65,6 +89,16 @@ impl<'t> Reports<'t> {
         self.add(Kind::Wrong, at, message)
     }
 
+    /// The config names this file.
+    pub(super) fn names(&self, file: &Path) {
+        self.files.borrow_mut().push(file.to_owned());
+    }
+
+    /// Something is wrong with a file that is named here.
+    pub(super) fn file(&self, at: &Range<usize>, message: impl fmt::Display) -> Reported {
+        self.add(Kind::File, at, message)
+    }
+
     /// The line of a place in the text, from 1.
     pub(super) fn line(&self, at: &Range<usize>) -> usize {
         self.position(at.start).0
@@ -72,10 +106,13 @@ impl<'t> Reports<'t> {
 
     /// `result`, unless anything was reported.
     pub(super) fn finish<T>(self, path: &Path, result: Result<T, Reported>) -> Result<T, Problems> {
-        let problems = self.render(path);
+        let lines = self.render(path);
         match result {
-            Ok(value) if problems.is_empty() => Ok(value),
-            _ => Err(Problems(problems)),
+            Ok(value) if lines.is_empty() => Ok(value),
+            _ => {
+                let may_pass = self.list.borrow().iter().all(|report| report.kind == Kind::File);
+                Err(Problems { lines, files: self.files.into_inner(), may_pass })
+            }
         }
     }
 
@@ -105,7 +142,7 @@ impl<'t> Reports<'t> {
             .filter(|(report, (line, _))| match report.kind {
                 Kind::Syntax => true,
                 Kind::Missing => broken.is_empty(),
-                Kind::Wrong => !broken.contains(line),
+                Kind::Wrong | Kind::File => !broken.contains(line),
             })
             .map(|(report, (line, column))| {
                 format!("{}:{line}:{column}: {}", path.display(), report.message)

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::Hash,
+    ops::Range,
     path::Path,
     sync::Arc,
 };
@@ -14,7 +15,7 @@ use super::{
     fields::Fields,
     model::{
         Bind, Config, Connect, ConnectTls, HostPort, Limits, Log, Service, Timeouts, Trace,
-        TraceLevel,
+        TraceLevel, Watch,
     },
     problem::{Reported, Reports},
     values::{
@@ -31,11 +32,12 @@ pub(super) fn config<'i>(
 ) -> Result<Config, Reported> {
     Fields::read(reports, root.get_ref(), root.span(), |fields| {
         let log = log(fields);
+        let watch = watch(fields);
         let settings = Settings::default().overridden(fields);
         let mut unique = Unique::default();
         let services = fields
             .required_tables("services", |fields| service(fields, folder, &settings, &mut unique));
-        Ok(Config { services: services?, log })
+        Ok(Config { services: services?, log, watch })
     })
 }
 
@@ -66,6 +68,13 @@ fn log(fields: &mut Fields<'_, '_>) -> Log {
     log
 }
 
+fn watch(fields: &mut Fields<'_, '_>) -> Watch {
+    let mut watch = Watch::default();
+    let _ =
+        fields.table("watch", |fields| fields.replace::<bool, _>("enabled", &mut watch.enabled));
+    watch
+}
+
 fn trace(fields: &mut Fields<'_, '_>, trace: &mut Trace) {
     if fields.is_string("trace") {
         return fields.replace::<TraceLevel, _>("trace", &mut trace.level);
@@ -94,6 +103,7 @@ fn timeouts(fields: &mut Fields<'_, '_>, timeouts: &mut Timeouts) {
         fields.replace::<Time, _>("login", &mut timeouts.login);
         fields.replace::<IdleTime, _>("idle", &mut timeouts.idle);
         fields.replace::<Time, _>("write_stall", &mut timeouts.write_stall);
+        fields.replace::<Time, _>("shutdown", &mut timeouts.shutdown);
     });
 }
 
@@ -112,7 +122,8 @@ fn service(
     let name = name?;
     let at = name.span();
     let Name(name) = name.into_inner();
-    if let Some(line) = unique.names.take(Arc::clone(&name), fields.reports.line(&at)) {
+    if let Some(first) = unique.names.take(Arc::clone(&name), &at) {
+        let line = fields.reports.line(&first);
         let message = format!("`{name}` is the name of a service already, in line {line}");
         fields.reports.wrong(&at, format_args!("{message}; every service needs its own"));
     }
@@ -145,8 +156,8 @@ fn bind(fields: &mut Fields<'_, '_>, folder: &Path, unique: &mut Unique) -> Resu
     let at = host.span();
     let Host { text, name } = host.into_inner();
     let address = HostPort { host: text, port };
-    let line = unique.addresses.take((name, port), fields.reports.line(&at));
-    if let (Some(line), 1..) = (line, port) {
+    if let (Some(first), 1..) = (unique.addresses.take((name, port), &at), port) {
+        let line = fields.reports.line(&first);
         let message = format!("`{address}` is the address of a service already, in line {line}");
         fields.reports.wrong(&at, format_args!("{message}; every service needs its own"));
     }
@@ -161,10 +172,11 @@ fn connect(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Connect, Report
         let Some(path) = path else { return Ok(None) };
         let at = path.span();
         let path = folder.join(path.into_inner());
+        fields.reports.names(&path);
         let certificates = tls::ca_certificates(&path);
         certificates
             .map(|certificates| Some((path, certificates)))
-            .map_err(|error| fields.reports.wrong(&at, error))
+            .map_err(|error| fields.reports.file(&at, error))
     });
 
     if let (Ok(Encryption::Insecure), Ok(Some(_))) = (encryption, &ca) {
@@ -197,17 +209,18 @@ fn identity(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Identity, Repo
     let key = fields.required::<String>("leaf_key_path");
 
     let (kind, chain, key) = (kind?.into_inner(), chain?, key?);
+    let (chain_path, key_path) = (folder.join(chain.get_ref()), folder.join(key.get_ref()));
+    fields.reports.names(&chain_path);
+    fields.reports.names(&key_path);
     let loaded = match kind {
-        IdentityType::CertificateChainAndLeafKey => {
-            Identity::load(&folder.join(chain.get_ref()), &folder.join(key.get_ref()))
-        }
+        IdentityType::CertificateChainAndLeafKey => Identity::load(&chain_path, &key_path),
     };
     loaded.map_err(|error| {
         let at = match error.at_fault() {
             IdentityFile::CertificateChain => chain.span(),
             IdentityFile::LeafKey => key.span(),
         };
-        fields.reports.wrong(&at, error)
+        fields.reports.file(&at, error)
     })
 }
 
@@ -218,8 +231,8 @@ struct Unique {
     addresses: Taken<(ServerName<'static>, u16)>,
 }
 
-/// Values with the lines where they first stand.
-struct Taken<K>(HashMap<K, usize>);
+/// Values with the places where they first stand.
+struct Taken<K>(HashMap<K, Range<usize>>);
 
 impl<K> Default for Taken<K> {
     fn default() -> Self {
@@ -229,11 +242,11 @@ impl<K> Default for Taken<K> {
 
 impl<K: Eq + Hash> Taken<K> {
     /// Takes a value; if it is taken already, where.
-    fn take(&mut self, value: K, line: usize) -> Option<usize> {
+    fn take(&mut self, value: K, at: &Range<usize>) -> Option<Range<usize>> {
         match self.0.entry(value) {
-            Entry::Occupied(first) => Some(*first.get()),
+            Entry::Occupied(first) => Some(first.get().clone()),
             Entry::Vacant(entry) => {
-                entry.insert(line);
+                entry.insert(at.clone());
                 None
             }
         }

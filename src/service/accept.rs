@@ -25,7 +25,7 @@ enum Failure {
 /// Hands every client to `serve`, which must not block.
 pub(super) async fn run(
     listener: &TcpListener,
-    service: &str,
+    address: SocketAddr,
     serve: impl Fn(TcpStream, SocketAddr),
 ) -> Infallible {
     let mut pause = SHORTEST_PAUSE;
@@ -37,14 +37,14 @@ pub(super) async fn run(
             }
             Err(error) => match classify(&error) {
                 Failure::Connection => {
-                    tracing::debug!(imap.service = service, %error, "a client left before accept");
+                    tracing::debug!(%address, %error, "a client left before accept");
                 }
                 failure => {
                     // Said when it begins, and then at the longest pause at most once a second.
                     if let Failure::Exhausted(remedy) = failure {
-                        tracing::error!(imap.service = service, fault = "proxy", %error, "cannot accept clients: {remedy}");
+                        tracing::error!(%address, fault = "proxy", %error, "cannot accept clients: {remedy}");
                     } else {
-                        tracing::error!(imap.service = service, fault = "proxy", %error, "cannot accept clients");
+                        tracing::error!(%address, fault = "proxy", %error, "cannot accept clients");
                     }
                     sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);

@@ -1,50 +1,105 @@
-//! One listening service: its socket, its accept loop, its sessions.
+//! Where clients come in: listening sockets, their accept loops, and what serves the clients.
 
 mod accept;
+mod listen;
+mod probe;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, os::fd::AsFd, sync::Arc};
 
-use arc_swap::ArcSwapOption;
-use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{self, HostPort},
+    config,
     relay::{Bounds, Policy},
     session::{self, Setup, Upstream},
-    tls::{RootsError, SystemRoots},
+    tls::{Identity, RootsError, SystemRoots},
     trace::TraceHandle,
 };
 
-/// Connections that the kernel holds for us between two accepts.
-const BACKLOG: u32 = 1024;
+pub use listen::{adopt, covers, listen, resolve};
+pub use probe::unavailable;
 
-/// A service that is ready to run.
-pub struct Service {
-    listener: TcpListener,
-    /// Where it listens; the port is the real one even where the config says 0.
-    pub address: SocketAddr,
-    setup: Arc<Setup>,
+/// The sessions of all services.
+#[derive(Clone, Default)]
+pub struct Sessions {
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
-impl Service {
-    /// Binds the socket.
-    pub async fn bind(config: &config::Service, setup: Arc<Setup>) -> io::Result<Self> {
-        let listener = listen(&config.bind.address).await?;
-        Ok(Self { address: listener.local_addr()?, listener, setup })
+impl Sessions {
+    /// How many are alive.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
     }
 
-    /// Takes in clients until `stop` says so. Sessions go on: `sessions` knows them, `cut` ends
-    /// them.
-    pub async fn run(self, sessions: TaskTracker, stop: CancellationToken, cut: CancellationToken) {
-        let setup = &self.setup;
-        let serve = |socket, client| {
-            sessions.spawn(session::run(socket, client, Arc::clone(setup), cut.clone()));
+    /// Whether none is alive.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Asks all to end as soon as no command is under way, and waits until they did.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// A listening socket with its accept loop. Ends when dropped; the sessions go on.
+pub struct Listener {
+    /// Where it listens; the port is the real one even where the config says 0.
+    pub address: SocketAddr,
+    socket: Arc<TcpListener>,
+    target: Arc<ArcSwap<Setup>>,
+    stop: CancellationToken,
+}
+
+impl Listener {
+    /// Takes in clients from now on, and has them served by `setup`.
+    pub fn open(
+        socket: TcpListener,
+        address: SocketAddr,
+        setup: Arc<Setup>,
+        sessions: Sessions,
+    ) -> Self {
+        let listener = Self {
+            address,
+            socket: Arc::new(socket),
+            target: Arc::new(ArcSwap::new(setup)),
+            stop: CancellationToken::new(),
         };
-        tokio::select! {
-            never = accept::run(&self.listener, &setup.service, serve) => match never {},
-            () = stop.cancelled() => {}
-        }
+        let (socket, target) = (Arc::clone(&listener.socket), Arc::clone(&listener.target));
+        let stop = listener.stop.clone();
+        tokio::spawn(async move {
+            let serve = |client, from| {
+                let setup = target.load_full();
+                sessions.tasks.spawn(session::run(client, from, setup, sessions.stop.clone()));
+            };
+            tokio::select! {
+                never = accept::run(&socket, address, serve) => match never {},
+                () = stop.cancelled() => {}
+            }
+        });
+        listener
+    }
+
+    /// Has clients that come from now on served by `setup`.
+    pub fn point_at(&self, setup: Arc<Setup>) {
+        self.target.store(setup);
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
@@ -61,9 +116,7 @@ pub fn setup(
     let limits = &config.limits;
     Ok(Setup {
         service: Arc::clone(&config.name),
-        identity: ArcSwapOption::new(
-            config.bind.tls.as_ref().map(crate::tls::Identity::server_config),
-        ),
+        identity: ArcSwapOption::new(config.bind.tls.as_ref().map(Identity::server_config)),
         upstream: Upstream { address: config.connect.address.clone(), tls },
         bounds: Bounds {
             command_line: limits.command_line,
@@ -76,24 +129,4 @@ pub fn setup(
         trace: config.trace.clone(),
         shown_at,
     })
-}
-
-/// Listens on the first of the host's addresses that can be had.
-async fn listen(HostPort { host, port }: &HostPort) -> io::Result<TcpListener> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup_host((host.as_str(), *port)).await? {
-        match listen_on(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // Connections of the past in TIME_WAIT must not keep us from the port.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }

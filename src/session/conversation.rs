@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Buf;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{ending::Ending, leg::Leg};
@@ -21,6 +21,8 @@ use crate::{
 const HALF_CLOSED: Duration = Duration::from_secs(60);
 /// The same, if it has to speak before the client's last words can go to it.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// For the goodbye of a session that the proxy's stop interrupts.
+pub(crate) const GOODBYE: Duration = Duration::from_secs(3);
 
 /// A session whose two legs stand.
 pub(super) struct Conversation<'a, T> {
@@ -32,6 +34,8 @@ pub(super) struct Conversation<'a, T> {
     /// When either side last sent anything.
     last_heard: Instant,
     to_server: Direction,
+    /// Until when the session has to end.
+    stopping: Option<Instant>,
 }
 
 /// Whether the server's leg can be written to.
@@ -54,15 +58,21 @@ impl<'a, T: Tap> Conversation<'a, T> {
             started: now,
             last_heard: now,
             to_server: Direction::Open,
+            stopping: None,
         }
     }
 
-    /// Carries messages until one side ends it, something breaks, or `stop` says so.
+    /// Carries messages until one side ends it or something breaks; after `stop` until no command
+    /// is under way.
     pub(super) async fn run(&mut self, stop: &CancellationToken) -> Ending {
-        let stop = stop.cancelled();
-        tokio::pin!(stop);
+        let cancelled = stop.cancelled();
+        tokio::pin!(cancelled);
         loop {
+            if self.stopping.is_some() && self.relay.is_idle() {
+                return Ending::Shutdown;
+            }
             let (deadline, expired) = self.deadline();
+            let told_to_stop = self.stopping.is_some();
             let steps = poll_fn(|cx| match self.step(cx) {
                 Ok(false) => Poll::Pending,
                 Ok(true) => Poll::Ready(Ok(())),
@@ -75,13 +85,16 @@ impl<'a, T: Tap> Conversation<'a, T> {
                     Ok(Err(ending)) => return ending,
                     Err(_) => return expired,
                 },
-                () = &mut stop => return Ending::Shutdown,
+                () = &mut cancelled, if !told_to_stop => {
+                    self.stopping = Some(Instant::now() + self.timeouts.shutdown);
+                }
             }
         }
     }
 
-    /// Says what there is to say, delivers what there is to deliver, and closes both legs.
-    pub(super) async fn close(mut self, ending: &Ending) {
+    /// Says what there is to say, delivers what there is to deliver, and closes both legs. When
+    /// the proxy stops, for a bounded time only.
+    pub(super) async fn close(mut self, ending: &Ending, stop: &CancellationToken) {
         match ending {
             Ending::ServerClosed => self.relay.server_finished(),
             _ => {
@@ -105,7 +118,15 @@ impl<'a, T: Tap> Conversation<'a, T> {
                 let _ = self.server.close(to_server, stall).await;
             }
         };
-        tokio::join!(close_client, close_server);
+        let cut = async {
+            stop.cancelled().await;
+            let until = self.stopping.unwrap_or_else(|| Instant::now() + self.timeouts.shutdown);
+            sleep_until(until + GOODBYE).await;
+        };
+        tokio::select! {
+            _ = async { tokio::join!(close_client, close_server) } => {}
+            () = cut => {}
+        }
     }
 
     /// Moves what can be moved. Returns whether anything was; `cx` is woken when more can be.
@@ -194,11 +215,18 @@ impl<'a, T: Tap> Conversation<'a, T> {
         } else {
             (self.last_heard + timeouts.login, Ending::LoginTimeout)
         };
-        let client = self.client.stall_deadline(self.relay.to_client(), timeouts.write_stall);
-        let server = self.server.stall_deadline(self.relay.to_server(), timeouts.write_stall);
-        [client.map(|at| (at, Ending::ClientStalled)), server.map(|at| (at, Ending::ServerStalled))]
-            .into_iter()
-            .flatten()
-            .fold(quiet, |first, next| if next.0 < first.0 { next } else { first })
+        let stalls = [
+            self.client
+                .stall_deadline(self.relay.to_client(), timeouts.write_stall)
+                .map(|at| (at, Ending::ClientStalled)),
+            self.server
+                .stall_deadline(self.relay.to_server(), timeouts.write_stall)
+                .map(|at| (at, Ending::ServerStalled)),
+            self.stopping.map(|at| (at, Ending::Shutdown)),
+        ];
+        let earlier = |first: (Instant, Ending), next: (Instant, Ending)| {
+            if next.0 < first.0 { next } else { first }
+        };
+        stalls.into_iter().flatten().fold(quiet, earlier)
     }
 }

@@ -13,6 +13,7 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 
 pub use connect::Upstream;
+pub(crate) use conversation::GOODBYE;
 
 use crate::{
     config::{Timeouts, Trace},
@@ -43,7 +44,7 @@ pub struct Setup {
     pub shown_at: TraceHandle,
 }
 
-/// Serves one client to its end, or until `stop` says so.
+/// Serves one client to its end. After `stop` it ends as soon as no command is under way.
 pub async fn run(
     socket: TcpStream,
     client: SocketAddr,
@@ -72,7 +73,13 @@ async fn serve(
     stop: &CancellationToken,
 ) -> Ending {
     let timeouts = &setup.timeouts;
-    let client_leg = match shake_hands(socket, setup).await {
+    let shaken = tokio::select! {
+        // Without TLS there is no handshake to wait for: the client can be told.
+        biased;
+        shaken = shake_hands(socket, setup) => shaken,
+        () = stop.cancelled() => Err(Ending::Shutdown),
+    };
+    let client_leg = match shaken {
         Ok(stream) => Leg::new(stream),
         Err(ending) => return ending,
     };
@@ -99,7 +106,7 @@ async fn serve(
     };
     let mut conversation = Conversation::new(client_leg, server_leg, relay, timeouts);
     let ending = conversation.run(stop).await;
-    conversation.close(&ending).await;
+    conversation.close(&ending, stop).await;
     ending
 }
 

@@ -1,53 +1,72 @@
-//! Brings the services up, and down again.
+//! Brings the services up, keeps them in step with the config file, and brings them down again.
+//!
+//! Everything that happens comes through one channel ([`input`]); the start is the first reload.
+
+mod input;
+mod services;
+mod systemd;
+mod watch;
 
 use std::{
+    fmt,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook_tokio::Signals;
 use thiserror::Error;
-use tokio::{runtime, time::timeout};
-use tokio_stream::StreamExt;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{
+    runtime,
+    sync::mpsc,
+    task::JoinError,
+    time::{Instant, sleep},
+};
 
+use self::{
+    input::Input,
+    services::{ApplyError, Services},
+    systemd::Inherited,
+    watch::Watch,
+};
 use crate::{
-    config::{self, Config},
+    config::{self, Config, Diff, Problems},
     exit::Exit,
-    service::{self, Service},
-    tls::{RootsError, SystemRoots},
+    session,
     trace::{self, TraceHandle},
 };
 
-/// How long sessions may take to say goodbye.
-const SHUTDOWN: Duration = Duration::from_secs(30);
+/// How long a certificate and its key may be no pair while they are renewed.
+const RENEWAL: Duration = Duration::from_secs(10);
 
-/// Why the daemon does not run.
+/// What a stop takes beside its sessions: the last lines of the log.
+const SPARE: Duration = Duration::from_secs(3);
+
+/// Why a configuration does not take effect.
 #[derive(Debug, Error)]
-enum StartError {
-    #[error("service \"{service}\": {error}")]
-    Roots { service: Arc<str>, error: RootsError },
-    #[error("service \"{service}\" cannot listen on {address}: {error}")]
-    Bind { service: Arc<str>, address: String, error: io::Error },
-    #[error("the system does not let the proxy run: {0}")]
-    System(#[from] io::Error),
+enum ReloadError {
+    #[error("{0}")]
+    Config(#[from] Problems),
+    #[error("{0}")]
+    Apply(#[from] ApplyError),
+    #[error("the config could not be read: {0}")]
+    Panic(#[from] JoinError),
 }
 
-impl StartError {
+impl ReloadError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Roots { .. } => Exit::Config,
-            Self::Bind { .. } | Self::System(_) => Exit::System,
+            Self::Config(_) | Self::Apply(ApplyError::Roots { .. }) => Exit::Config,
+            Self::Apply(ApplyError::Listen { .. }) => Exit::System,
+            Self::Panic(_) => Exit::Software,
         }
     }
 }
 
 /// Runs the daemon with this config file until SIGTERM or SIGINT.
 pub fn run(path: &Path) -> ExitCode {
+    // Before there are threads: it takes variables out of the environment.
+    let inherited = Inherited::from_env();
     let config = match config::load(path) {
         Ok(config) => config,
         Err(problems) => return complain(&problems, Exit::Config),
@@ -56,77 +75,246 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(log) => log,
         Err(error) => return complain(&error, Exit::Software),
     };
-    let result = runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(StartError::from)
-        .and_then(|runtime| runtime.block_on(supervise(&config, &log.handle())));
-    match result {
-        Ok(()) => Exit::Ok.into(),
-        Err(error) => {
-            tracing::error!(fault = "proxy", "{error}");
-            error.exit().into()
-        }
-    }
+    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error, Exit::System),
+    };
+    let exit = runtime.block_on(supervise(path, config, inherited, log.handle()));
+    // A session that is cut may hang in a name lookup: nobody waits for that.
+    runtime.shutdown_background();
+    exit.into()
 }
 
 /// Says what is wrong while there is no log to say it.
-fn complain(problem: &dyn std::fmt::Display, exit: Exit) -> ExitCode {
+fn complain(problem: &dyn fmt::Display, exit: Exit) -> ExitCode {
     // Nobody left to tell when this fails.
     let _ = writeln!(io::stderr(), "{problem}");
     exit.into()
 }
 
-async fn supervise(config: &Config, shown_at: &TraceHandle) -> Result<(), StartError> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let services = bind_all(config, shown_at).await?;
-    let (listeners, sessions) = (TaskTracker::new(), TaskTracker::new());
-    let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
-    for (service, config) in services.into_iter().zip(&config.services) {
-        tracing::info!(imap.service = %config.name, "listening on {} ({config})", service.address);
-        listeners.spawn(service.run(sessions.clone(), stop.clone(), cut.clone()));
+async fn supervise(
+    path: &Path,
+    config: Config,
+    inherited: Inherited,
+    shown_at: TraceHandle,
+) -> Exit {
+    let (sender, mut inputs) = match input::channel() {
+        Ok(channel) => channel,
+        Err(error) => {
+            tracing::error!(fault = "proxy", %error, "cannot wait for signals");
+            return Exit::System;
+        }
+    };
+    let mut supervisor = Supervisor {
+        path: path.to_owned(),
+        services: Services::new(inherited, shown_at.clone()),
+        shown_at,
+        watch: None,
+        inputs: sender,
+        broken_since: None,
+        failure: None,
+        in_force_since: String::new(),
+    };
+    if let Err(error) = supervisor.put_in_force(config).await {
+        tracing::error!(fault = "proxy", "{error}");
+        return error.exit();
     }
-    // Without systemd there is nobody to notify.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-
-    signals.next().await;
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    tracing::info!("shutting down");
-    stop.cancel();
-    listeners.close();
-    listeners.wait().await;
-    cut.cancel();
-    sessions.close();
-    tokio::select! {
-        ended = timeout(SHUTDOWN, sessions.wait()) => if ended.is_err() {
-            tracing::warn!("{} sessions did not end in time", sessions.len());
-        },
-        _ = signals.next() => tracing::warn!("stopped at once: {} sessions are cut", sessions.len()),
+    systemd::ready(&supervisor.status());
+    if systemd::is_there() {
+        input::tick(supervisor.inputs.clone(), systemd::tick_period());
     }
-    Ok(())
+    supervisor.run(&mut inputs).await;
+    supervisor.stop(&mut inputs).await;
+    Exit::Ok
 }
 
-/// Makes all services ready, or none.
-async fn bind_all(config: &Config, shown_at: &TraceHandle) -> Result<Vec<Service>, StartError> {
-    let roots = if config.services.iter().any(|service| service.connect.tls.is_some()) {
-        SystemRoots::load()
-    } else {
-        SystemRoots::none()
-    };
-    for problem in &roots.problems {
-        tracing::warn!(fault = "proxy", "the system's CA certificates: {problem}");
+struct Supervisor {
+    path: PathBuf,
+    services: Services,
+    shown_at: TraceHandle,
+    watch: Option<Watch>,
+    inputs: mpsc::Sender<Input>,
+    /// Since when files of certificates and keys have not been pairs.
+    broken_since: Option<Instant>,
+    /// What was wrong the last time, so that the same is not said twice.
+    failure: Option<String>,
+    /// When the configuration in force was read.
+    in_force_since: String,
+}
+
+/// Why there is a reload. Who asks for one is told what is wrong at once, and each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Signal,
+    Files,
+}
+
+impl Supervisor {
+    /// Until SIGTERM or SIGINT.
+    async fn run(&mut self, inputs: &mut mpsc::Receiver<Input>) {
+        while let Some(input) = inputs.recv().await {
+            match input {
+                Input::Reload => {
+                    systemd::reloading();
+                    self.reload_and_tell(Cause::Signal).await;
+                    systemd::ready(&self.status());
+                }
+                Input::FilesChanged => {
+                    self.reload_and_tell(Cause::Files).await;
+                    systemd::alive(&self.status());
+                }
+                Input::Tick => systemd::alive(&self.status()),
+                Input::Stop => return,
+            }
+        }
     }
-    let mut services = Vec::new();
-    for config in &config.services {
-        let setup = service::setup(config, &roots, shown_at.clone())
-            .map_err(|error| StartError::Roots { service: Arc::clone(&config.name), error })?;
-        let service =
-            Service::bind(config, Arc::new(setup)).await.map_err(|error| StartError::Bind {
-                service: Arc::clone(&config.name),
-                address: config.bind.address.to_string(),
-                error,
-            })?;
-        services.push(service);
+
+    async fn reload_and_tell(&mut self, cause: Cause) {
+        match self.reload().await {
+            Ok(diff) => {
+                self.broken_since = None;
+                let was_broken = self.failure.take().is_some();
+                if was_broken || !diff.is_empty() {
+                    tracing::info!("configuration reloaded, changed: {diff}");
+                } else {
+                    tracing::debug!("the configuration is unchanged");
+                }
+            }
+            Err(ReloadError::Config(problems))
+                if cause == Cause::Files && problems.may_pass() && self.waits_for_renewal() =>
+            {
+                tracing::debug!("a certificate and its key are no pair yet: {problems}");
+            }
+            Err(error) => self.tell_failure(&error, cause),
+        }
     }
-    Ok(services)
+
+    fn tell_failure(&mut self, error: &ReloadError, cause: Cause) {
+        let failure = error.to_string();
+        if cause == Cause::Signal || self.failure.as_ref() != Some(&failure) {
+            let message = "configuration not reloaded, the old one stays in force";
+            tracing::error!(fault = "proxy", "{message}: {failure}");
+            self.failure = Some(failure);
+        }
+    }
+
+    /// Whether a broken pair may still be one that is being renewed. If so, there will be another
+    /// look at it.
+    fn waits_for_renewal(&mut self) -> bool {
+        if let Some(since) = self.broken_since {
+            since.elapsed() < RENEWAL
+        } else {
+            self.broken_since = Some(Instant::now());
+            let inputs = self.inputs.clone();
+            tokio::spawn(async move {
+                sleep(RENEWAL).await;
+                let _ = inputs.send(Input::FilesChanged).await;
+            });
+            true
+        }
+    }
+
+    /// Reads the config and puts it in force, as a whole or not at all.
+    async fn reload(&mut self) -> Result<Diff, ReloadError> {
+        let path = self.path.clone();
+        if let Some(watch) = &mut self.watch {
+            watch.rearm();
+        }
+        match tokio::task::spawn_blocking(move || config::load(&path)).await? {
+            Ok(config) => self.put_in_force(config).await,
+            Err(problems) => {
+                // What it names may be what mends it.
+                self.follow(problems.files());
+                Err(problems.into())
+            }
+        }
+    }
+
+    async fn put_in_force(&mut self, config: Config) -> Result<Diff, ReloadError> {
+        let files: Vec<_> = config.files().map(Path::to_owned).collect();
+        let (watch, filter) = (config.watch.enabled, config.log.filter.clone());
+        let applied = self.services.apply(config).await;
+        if applied.is_err() {
+            self.follow(&files);
+        }
+        let diff = applied?;
+        if !diff.is_empty() {
+            self.in_force_since = now();
+        }
+        if diff.daemon
+            && let Err(error) = self.shown_at.set_filter(&filter)
+        {
+            tracing::error!(fault = "proxy", %error, "the log filter is not changed");
+        }
+        self.watch = match self.watch.take() {
+            _ if !watch => None,
+            Some(watch) => Some(watch),
+            None => Watch::new(self.inputs.clone()).map_err(|error| {
+                tracing::error!(fault = "proxy", %error, "cannot follow the config file: reload by SIGHUP");
+            }).ok(),
+        };
+        self.follow(&files);
+        Ok(diff)
+    }
+
+    /// Watches the config file and these, from now on.
+    fn follow(&mut self, files: &[PathBuf]) {
+        let Some(watch) = &mut self.watch else { return };
+        let all = files.iter().map(PathBuf::as_path).chain([self.path.as_path()]);
+        if watch.follow(all) {
+            // A change before the watch began would have gone unseen: one more look. When the
+            // channel is full, there is one to come anyway.
+            let _ = self.inputs.try_send(Input::FilesChanged);
+        }
+    }
+
+    /// Says goodbye to the sessions, those in the middle of a command when it is done.
+    async fn stop(mut self, inputs: &mut mpsc::Receiver<Input>) {
+        let sessions = self.services.sessions().clone();
+        let status = format!("stopping, {} sessions to end", sessions.len());
+        systemd::stopping(&status, self.longest_stop());
+        tracing::info!("{status}");
+        self.services.close();
+        let second_signal = async {
+            while let Some(input) = inputs.recv().await {
+                match input {
+                    Input::Stop => return,
+                    Input::Tick => {
+                        systemd::alive(&format!("stopping, {} sessions to end", sessions.len()));
+                    }
+                    Input::Reload | Input::FilesChanged => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = sessions.stop() => {}
+            () = second_signal => tracing::warn!("stopped at once: {} sessions are cut", sessions.len()),
+        }
+    }
+
+    /// How long the sessions may take to end.
+    fn longest_stop(&self) -> Duration {
+        let services = self.services.config().into_iter().flat_map(|config| &config.services);
+        let longest = services.map(|service| service.timeouts.shutdown).max().unwrap_or_default();
+        longest + session::GOODBYE + SPARE
+    }
+
+    /// For `systemctl status`.
+    fn status(&self) -> String {
+        let services = self.services.config().map_or(0, |config| config.services.len());
+        let sessions = self.services.sessions().len();
+        let configuration = match &self.failure {
+            None => format!("configuration of {}", self.in_force_since),
+            Some(failure) => {
+                let first = failure.lines().next().unwrap_or_default();
+                format!("RELOAD FAILED, configuration of {} stays: {first}", self.in_force_since)
+            }
+        };
+        format!("{services} services, {sessions} sessions; {configuration}")
+    }
+}
+
+/// UTC, to the second.
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }

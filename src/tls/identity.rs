@@ -115,6 +115,11 @@ impl Identity {
         })
     }
 
+    /// The files that it was read from.
+    pub fn files(&self) -> [&Path; 2] {
+        [&self.certificate_chain_path, &self.leaf_key_path]
+    }
+
     /// TLS 1.2 and 1.3 with this certificate, ALPN `imap`, and resumption by tickets. The same
     /// value at each call, so that its tickets live as long as this identity is in use.
     pub fn server_config(&self) -> Arc<ServerConfig> {
