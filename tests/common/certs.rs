@@ -19,6 +19,10 @@ use rustls::{
 pub const CHAIN: &str = "localhost.pem";
 /// Key file of the `localhost` certificate.
 pub const KEY: &str = "localhost-key.pem";
+/// Chain file of a later `localhost` certificate by the same CA, with another key.
+pub const RENEWED_CHAIN: &str = "renewed.pem";
+/// Key file of that one.
+pub const RENEWED_KEY: &str = "renewed-key.pem";
 /// File of the CA's certificate.
 pub const CA: &str = "ca.pem";
 
@@ -57,6 +61,11 @@ impl Certs {
         self.misnamed.clone()
     }
 
+    /// The content of one of the files.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.dir.join(name)).expect("a certificate file")
+    }
+
     /// Copies the files into another folder.
     pub fn copy_to(&self, dir: &Path) {
         for name in [CHAIN, KEY, CA] {
@@ -72,6 +81,9 @@ impl Certs {
         fs::write(dir.join(CA), ca.pem()).expect("CA written");
         fs::write(dir.join(CHAIN), &local.chain_pem).expect("chain written");
         fs::write(dir.join(KEY), local.key.serialize_pem()).expect("key written");
+        let renewed = Leaf::new(&ca, &["localhost"]);
+        fs::write(dir.join(RENEWED_CHAIN), &renewed.chain_pem).expect("chain written");
+        fs::write(dir.join(RENEWED_KEY), renewed.key.serialize_pem()).expect("key written");
 
         Self {
             dir,

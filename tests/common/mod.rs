@@ -12,6 +12,8 @@
 pub mod bench;
 pub mod certs;
 pub mod dovecot;
+pub mod live;
+pub mod notify;
 pub mod peer;
 pub mod proxy;
 pub mod secrets;

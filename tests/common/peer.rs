@@ -148,6 +148,12 @@ impl Peer {
         SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO)).expect("linger set");
     }
 
+    /// The certificate that the other side showed, as DER.
+    pub fn certificate(&self) -> Vec<u8> {
+        let certificates = self.tls.as_ref().and_then(|tls| tls.peer_certificates());
+        certificates.expect("TLS with a certificate")[0].to_vec()
+    }
+
     /// The next line, its line ending included.
     pub fn line(&mut self) -> Vec<u8> {
         let end = loop {

@@ -4,7 +4,7 @@ use std::{
     env, fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -20,6 +20,11 @@ use super::{certs::certs, secrets};
 
 /// How long anything that must happen may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The beginning of the line that says what a reload changed.
+pub const RELOADED: &str = "configuration reloaded, changed: ";
+/// The beginning of the line that says why a reload did not take place.
+pub const REFUSED: &str = "configuration not reloaded, the old one stays in force: ";
 
 /// A running proxy. Dropping it stops it, and fails the test if it panicked or told a secret.
 pub struct Proxy {
@@ -80,8 +85,65 @@ impl Proxy {
 
     /// Asks it to stop, by SIGTERM.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Asks it to read its config again, by SIGHUP.
+    pub fn hup(&self) {
+        self.signal("HUP");
+    }
+
+    /// Where its config file is, unless it was started with another.
+    pub fn config(&self) -> PathBuf {
+        self.dir().join("config.toml")
+    }
+
+    /// Puts a new config in the place of the old one, by a rename.
+    pub fn write_config(&self, config_toml: &str) {
+        replace(&self.config(), config_toml);
+    }
+
+    /// Puts a config in force by SIGHUP, and returns the line that says what changed.
+    pub fn reload(&self, config_toml: &str) -> String {
+        let mark = self.mark();
+        self.write_config(config_toml);
+        self.hup();
+        self.wait_log_after(mark, RELOADED)
+    }
+
+    /// Has a config refused on SIGHUP, and returns the line that says why.
+    pub fn fail_to_reload(&self, config_toml: &str) -> String {
+        let mark = self.mark();
+        self.write_config(config_toml);
+        self.hup();
+        self.wait_log_after(mark, REFUSED)
+    }
+
+    /// This point of the log.
+    pub fn mark(&self) -> usize {
+        self.log.text().lines.len()
+    }
+
+    /// As [`Proxy::wait_log`], for what comes after that point of the log.
+    pub fn wait_log_after(&self, mark: usize, needle: &str) -> String {
+        self.log.wait_after(mark, |line| line.contains(needle))
+    }
+
+    /// All it has logged after that point of the log.
+    pub fn log_after(&self, mark: usize) -> String {
+        self.log.text().lines[mark..].concat()
+    }
+
+    /// Waits until it has ended, and returns its exit code.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        assert!(self.log.wait_closed(DEADLINE), "the proxy does not end:\n{}", self.log());
+        self.child.wait().expect("a child").code()
+    }
+
+    /// Sends a signal, named as in `kill -NAME`.
+    pub fn signal(&self, name: &str) {
         // std has no way to send a signal; every shell has.
-        let kill = format!("kill -TERM {}", self.pid());
+        let kill = format!("kill -{name} {}", self.pid());
         let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
         assert!(status.success(), "{kill}");
     }
@@ -91,16 +153,22 @@ impl Proxy {
         let config = dir.path().join("config.toml");
         fs::write(&config, config_toml).expect("config written");
         certs().copy_to(dir.path());
+        Self::start_in(dir, &config, &[])
+    }
 
+    /// Starts the proxy with a config file in a folder that is all prepared, and with these
+    /// variables in its environment. Waits for nothing.
+    pub fn start_in(dir: TempDir, config: &Path, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_imap-proxy"))
             .arg("--config")
-            .arg(&config)
+            .arg(config)
             .env("RUST_LOG", "trace")
             // Of a systemd that may run the tests.
             .env_remove("JOURNAL_STREAM")
             .env_remove("NOTIFY_SOCKET")
             .env_remove("WATCHDOG_USEC")
             .env_remove("LISTEN_FDS")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -179,7 +247,11 @@ impl Log {
 
     /// The first line that is `wanted`, once there is one.
     fn wait(&self, wanted: impl Fn(&str) -> bool) -> String {
-        let mut seen = 0;
+        self.wait_after(0, wanted)
+    }
+
+    /// The same, for the lines after the first `seen`.
+    fn wait_after(&self, mut seen: usize, wanted: impl Fn(&str) -> bool) -> String {
         let mut found = None;
         let text = self.text();
         let (text, _) = self
@@ -206,8 +278,15 @@ impl Log {
     }
 }
 
+/// Puts a new file in the place of another, as careful writers do: whole at every moment.
+pub fn replace(file: &Path, content: impl AsRef<[u8]>) {
+    let new = file.with_extension("new");
+    fs::write(&new, content).expect("file written");
+    fs::rename(&new, file).expect("file replaced");
+}
+
 /// Keeps a log where the folder for that says, to be searched for secrets.
-fn keep_log(log: &str) {
+pub fn keep_log(log: &str) {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let Some(folder) = env::var_os("IMAP_PROXY_TEST_LOGS") else { return };
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
