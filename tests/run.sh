@@ -31,10 +31,10 @@ dependencies() {
   if ! command -v cargo-deny >/dev/null && ! cargo install cargo-deny --locked --quiet; then
     echo "SKIPPED: cargo-deny is not there, and could not be installed"
   elif timeout 120 cargo deny fetch db >/dev/null 2>&1; then
-    cargo deny check
+    cargo deny check --hide-inclusion-graph
   else
     echo "SKIPPED: advisories, for their database could not be fetched"
-    cargo deny check bans licenses sources
+    cargo deny check --hide-inclusion-graph bans licenses sources
   fi
 }
 
