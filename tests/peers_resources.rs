@@ -23,6 +23,9 @@ const BOUND: u64 = 8 * 1024;
 /// Megabytes of something, which nobody may hold.
 const HUGE: usize = 24 * 1024 * 1024;
 
+/// Commands that nobody answers must not hold up the end of the test.
+const BRIEF_STOP: &str = "timeouts = { shutdown = \"1s\" }";
+
 #[test]
 fn huge_command_line() {
     let bench = Bench::insecure();
@@ -87,7 +90,7 @@ fn swallowed_literal() {
 /// The server takes nothing in, so the client is not read any further.
 #[test]
 fn pipelining_to_a_server_that_does_not_read() {
-    let bench = Bench::insecure();
+    let bench = Bench::new(Insecure, Insecure, BRIEF_STOP);
     let (mut client, _server) = bench.session();
     let commands = "A1 NOOP\r\n".repeat(HUGE / 9);
     thread::scope(|scope| {
@@ -100,7 +103,7 @@ fn pipelining_to_a_server_that_does_not_read() {
 /// Tags are kept until the answer comes, so they must not be many and long.
 #[test]
 fn long_tags() {
-    let bench = Bench::insecure();
+    let bench = Bench::new(Insecure, Insecure, BRIEF_STOP);
     let (mut client, mut server) = bench.session();
     let commands = format!("{} NOOP\r\n", "x".repeat(60_000)).repeat(HUGE / 60_000);
     thread::scope(|scope| {
@@ -114,7 +117,7 @@ fn long_tags() {
 /// Refusals are answers, too: a client that does not read them gets no more of them.
 #[test]
 fn refusals_that_nobody_reads() {
-    let bench = Bench::insecure();
+    let bench = Bench::new(Insecure, Insecure, BRIEF_STOP);
     let (mut client, mut server) = bench.session();
     // In the middle of a message no answer of the proxy's own can go out.
     server.send("* 1 FETCH (BODY[] {5}\r\n");

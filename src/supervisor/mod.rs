@@ -1,6 +1,6 @@
 //! Brings the services up, keeps them in step with the config file, and brings them down again.
 //!
-//! Everything that happens comes through one channel ([`input`]); the start is the first reload.
+//! Everything that happens comes through one channel (`input`); the start is the first reload.
 
 mod input;
 mod services;
