@@ -61,7 +61,7 @@ fn a_thousand_services_with_a_thousand_sessions() {
         let begun = Instant::now();
         let ready = notify.wait("READY");
         println!("{what}: {:?} from RELOADING=1 to READY=1", begun.elapsed());
-        assert!(ready.status().starts_with("1000 services, 1000 sessions; "), "{ready:?}");
+        assert!(ready.status().starts_with("services: 1000, sessions: 1000; "), "{ready:?}");
     }
     for (client, server) in &mut sessions {
         exchange(client, server, b"A1 NOOP\r\n", b"A1 OK done\r\n");

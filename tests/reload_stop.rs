@@ -104,7 +104,7 @@ fn a_second_signal_stops_at_once() {
         bench.proxy.terminate();
         bench.proxy.wait_log(STOPPING);
         bench.proxy.signal(second);
-        bench.proxy.wait_log("stopped at once: 1 sessions are cut");
+        bench.proxy.wait_log("stopped at once, sessions cut: 1");
         assert_eq!(bench.proxy.exit_code(), Some(0));
         client.gone();
     }

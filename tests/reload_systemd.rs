@@ -49,7 +49,10 @@ fn ready_comes_when_it_listens_and_each_socket_is_stored() {
     }
     let ready = notify.next();
     assert_eq!(ready.get("READY"), Some("1"));
-    assert!(ready.status().starts_with("2 services, 0 sessions; configuration of 2"), "{ready:?}");
+    assert!(
+        ready.status().starts_with("services: 2, sessions: 0; configuration of 2"),
+        "{ready:?}"
+    );
     for port in ports {
         client(([127, 0, 0, 1], port).into());
     }
@@ -69,13 +72,16 @@ fn a_reload_is_told_from_its_beginning_to_its_end() {
     assert!(reloading.get("MONOTONIC_USEC").is_some(), "{reloading:?}");
     assert_eq!(notify.wait("FDSTORE").sockets, [([127, 0, 0, 1], ports[1]).into()]);
     let ready = notify.wait("READY");
-    assert!(ready.status().starts_with("2 services, 1 sessions; configuration of 2"), "{ready:?}");
+    assert!(
+        ready.status().starts_with("services: 2, sessions: 1; configuration of 2"),
+        "{ready:?}"
+    );
 
     proxy.reload(&format!("{BY_SIGHUP}{a}"));
     notify.wait("RELOADING");
     let removed = notify.wait("FDSTOREREMOVE");
     assert_eq!(removed.get("FDNAME"), Some(format!("listen-127.0.0.1-{}", ports[1]).as_str()));
-    assert!(notify.wait("READY").status().starts_with("1 services, 1 sessions;"));
+    assert!(notify.wait("READY").status().starts_with("services: 1, sessions: 1;"));
 
     // Unchanged: told, as well.
     proxy.hup();
@@ -93,7 +99,7 @@ fn a_failure_stays_in_the_status_until_it_is_mended() {
     notify.wait("RELOADING");
     let ready = notify.wait("READY");
     let status = ready.status();
-    assert!(status.starts_with("1 services, 0 sessions; RELOAD FAILED, configuration of 2"));
+    assert!(status.starts_with("services: 1, sessions: 0; RELOAD FAILED, configuration of 2"));
     assert!(status.contains(" stays: ") && status.contains("config.toml:9:7: "), "{status}");
     proxy.reload(&format!("{BY_SIGHUP}{a}"));
     notify.wait("RELOADING");
@@ -113,7 +119,7 @@ fn a_change_that_the_watcher_finds_is_in_the_status() {
     let shows_both = |_| {
         let told = notify.wait("STATUS");
         assert_eq!(told.get("RELOADING"), None);
-        told.status().starts_with("2 services, ")
+        told.status().starts_with("services: 2, ")
     };
     assert!((0..10).any(shows_both));
 }
@@ -126,13 +132,13 @@ fn the_watchdog_is_fed_also_while_it_stops() {
     let mut proxy = start(&notify, &config, &[("WATCHDOG_USEC", "200000")]);
     notify.wait("READY");
     for _ in 0..3 {
-        assert!(notify.wait("WATCHDOG").status().starts_with("1 services, "));
+        assert!(notify.wait("WATCHDOG").status().starts_with("services: 1, "));
     }
     let live = Live::begin(([127, 0, 0, 1], port).into(), &server, Doing::Fetch);
     proxy.terminate();
-    assert!(notify.wait("STOPPING").status().starts_with("stopping, 1 sessions"));
+    assert!(notify.wait("STOPPING").status().starts_with("stopping, sessions to end: 1"));
     for _ in 0..3 {
-        assert!(notify.wait("WATCHDOG").status().starts_with("stopping, 1 sessions"));
+        assert!(notify.wait("WATCHDOG").status().starts_with("stopping, sessions to end: 1"));
     }
     drop(live.finish());
     assert_eq!(proxy.exit_code(), Some(0));

@@ -271,7 +271,7 @@ impl Supervisor {
     /// Says goodbye to the sessions, those in the middle of a command when it is done.
     async fn stop(mut self, inputs: &mut mpsc::Receiver<Input>) {
         let sessions = self.services.sessions().clone();
-        let status = format!("stopping, {} sessions to end", sessions.len());
+        let status = format!("stopping, sessions to end: {}", sessions.len());
         systemd::stopping(&status, self.longest_stop());
         tracing::info!("{status}");
         self.services.close();
@@ -280,7 +280,7 @@ impl Supervisor {
                 match input {
                     Input::Stop => return,
                     Input::Tick => {
-                        systemd::alive(&format!("stopping, {} sessions to end", sessions.len()));
+                        systemd::alive(&format!("stopping, sessions to end: {}", sessions.len()));
                     }
                     Input::Reload | Input::FilesChanged => {}
                 }
@@ -288,7 +288,7 @@ impl Supervisor {
         };
         tokio::select! {
             () = sessions.stop() => {}
-            () = second_signal => tracing::warn!("stopped at once: {} sessions are cut", sessions.len()),
+            () = second_signal => tracing::warn!("stopped at once, sessions cut: {}", sessions.len()),
         }
     }
 
@@ -310,7 +310,7 @@ impl Supervisor {
                 format!("RELOAD FAILED, configuration of {} stays: {first}", self.in_force_since)
             }
         };
-        format!("{services} services, {sessions} sessions; {configuration}")
+        format!("services: {services}, sessions: {sessions}; {configuration}")
     }
 }
 

@@ -24,12 +24,12 @@ fn is_ready_once_it_listens() {
         Session::open(rig.at(143), Insecure).logout();
     }
     // The last session may end a little later than its client.
-    let none = "1 services, 0 sessions; configuration of ";
+    let none = "services: 1, sessions: 0; configuration of ";
     eventually("no sessions", || rig.status().starts_with(none), || rig.status());
     let session = Session::open(rig.at(143), Insecure);
-    assert!(rig.status().starts_with("1 services, 1 sessions; "), "{}", rig.status());
+    assert!(rig.status().starts_with("services: 1, sessions: 1; "), "{}", rig.status());
     let shown = rig.ok("systemctl status imap-proxy");
-    assert!(shown.contains("Status: \"1 services, 1 sessions; "), "{shown}");
+    assert!(shown.contains("Status: \"services: 1, sessions: 1; "), "{shown}");
     session.logout();
     assert_eq!(rig.property("Result"), "success");
 }
