@@ -59,7 +59,7 @@ impl Site {
     fn end(self, port: u16) {
         // Others may end a little later than their clients.
         let status = || self.rig.status();
-        let all = format!(" {SESSIONS} sessions");
+        let all = format!(" sessions: {SESSIONS};");
         eventually("all sessions, and no other", || status().contains(&all), status);
         let fetched = || self.rig.fields("IMAP_SIZE", "IMAP_RESPONSE=FETCH");
         assert!(fetched().is_empty(), "a message that went through is in the middle of nothing");
