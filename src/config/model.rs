@@ -12,6 +12,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::tls::Identity;
 
+pub use crate::relay::Limits;
+
 /// A whole config file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -161,31 +163,6 @@ pub struct Trace {
     pub max_body: usize,
     /// Shows passwords and tokens. For a test bench, never for real users.
     pub reveal_secrets: bool,
-}
-
-/// `[limits]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of one command, literals not counted.
-    pub command_line: usize,
-    /// Bytes of literals in one command that the proxy collects; larger ones stream.
-    pub collect_literal: usize,
-    /// Bytes of the largest literal a client may send; `None`: the server decides.
-    pub literal: Option<u64>,
-    /// Commands without an answer after which the client is not read until the server answers.
-    pub unanswered_commands: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        // 64 KiB is Dovecot's own limit for a line; 4 KiB is what LITERAL- allows (RFC 7888).
-        Self {
-            command_line: 65536,
-            collect_literal: 4096,
-            literal: None,
-            unanswered_commands: 1000,
-        }
-    }
 }
 
 /// `[timeouts]`

@@ -45,11 +45,9 @@ pub(super) fn filter<'a>(line: &'a [u8], policy: &Policy) -> Option<Filtered<'a>
     let (list, tail) = rest.split_at(end - start);
     let mut filtered =
         Filtered { line: head.to_vec(), stripped: Vec::new(), non_sync: NonSync::Never };
-    let mut dropped_one = false;
     for (index, token) in list.split(|byte| *byte == b' ').enumerate() {
         if !token.is_empty() && !policy.keeps(token) {
             filtered.stripped.push(token);
-            dropped_one = true;
             continue;
         }
         if index > 0 {
@@ -63,7 +61,7 @@ pub(super) fn filter<'a>(line: &'a [u8], policy: &Policy) -> Option<Filtered<'a>
         };
     }
     filtered.line.extend(tail);
-    debug_assert!(dropped_one || filtered.line == line);
+    debug_assert!(!filtered.stripped.is_empty() || filtered.line == line);
     Some(filtered)
 }
 

@@ -114,7 +114,7 @@ impl<T: Tap> Relay<T> {
         let (chunk, _) = input.split_at(length.unwrap_or(input.len()));
         let command = &mut self.commands.command;
         let held = command.bytes.len() - command.literal_bytes;
-        let room = self.bounds.command_line.saturating_sub(held);
+        let room = self.limits.command_line.saturating_sub(held);
         if chunk.len() > room {
             let (fits, _) = chunk.split_at(room);
             command.bytes.extend_from_slice(fits);
@@ -199,7 +199,7 @@ impl<T: Tap> Relay<T> {
 
     fn literal_announced(&mut self, literal: Literal) -> Result<(), Fault> {
         let command = &mut self.commands.command;
-        if self.bounds.literal.is_some_and(|limit| literal.size > limit) {
+        if self.limits.literal.is_some_and(|limit| literal.size > limit) {
             if command.begun {
                 // The server waits for the rest of the command: only an end of the session ends it.
                 return Err(Fault::Client("a literal is larger than allowed"));
@@ -214,7 +214,7 @@ impl<T: Tap> Relay<T> {
         }
         self.tap.literal(Party::Client, literal.size);
         command.literals.push((command.bytes.len(), literal));
-        let room = self.bounds.collect_literal.saturating_sub(command.literal_bytes);
+        let room = self.limits.collect_literal.saturating_sub(command.literal_bytes);
         if command.begun || usize::try_from(literal.size).map_or(true, |size| size > room) {
             self.abandon_literals();
             self.send(Some(literal));

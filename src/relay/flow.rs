@@ -47,9 +47,8 @@ impl Flow {
         options.crlf_relaxed = true;
         options.max_literal_size = u32::MAX - 1;
         options.max_command_size = u32::MAX;
-        let accept_text = "proxy: Literal accepted by proxy".to_owned();
-        debug_assert!(options.set_literal_accept_text(accept_text.clone()).is_ok());
-        let _ = options.set_literal_accept_text(accept_text);
+        let set = options.set_literal_accept_text("proxy: Literal accepted by proxy".to_owned());
+        debug_assert!(set.is_ok());
         let kind = if preauth { GreetingKind::PreAuth } else { GreetingKind::Ok };
         let greeting = Greeting { kind, code: None, text: Text::unvalidated("proxy") };
         let mut client_options = client::Options::default();

@@ -17,7 +17,7 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The line without its CRLF or LF.
-pub(super) fn content(line: &[u8]) -> &[u8] {
+pub fn content(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }

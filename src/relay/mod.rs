@@ -24,6 +24,7 @@ use std::collections::HashSet;
 use bytes::BytesMut;
 use thiserror::Error;
 
+pub use line::content as line_content;
 pub use policy::Policy;
 pub use tap::{Kind, Party, Tap};
 pub use verbs::{is_bare_verb, is_verb};
@@ -37,17 +38,29 @@ use responses::Responses;
 /// Bytes in an outbox from which on nothing more is taken in for it.
 pub const HIGH_WATER: usize = 64 * 1024;
 
-/// How much one session may hold and have under way.
+/// `[limits]` of the config: how much one session may hold and have under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct Limits {
     /// Bytes of one command, literals not counted.
     pub command_line: usize,
-    /// Bytes of literals in one command that are collected; larger ones stream.
+    /// Bytes of literals in one command that the proxy collects; larger ones stream.
     pub collect_literal: usize,
-    /// Bytes of the largest literal that a client may announce.
+    /// Bytes of the largest literal a client may send; `None`: the server decides.
     pub literal: Option<u64>,
-    /// Commands without an answer from which on no further one is taken in.
+    /// Commands without an answer after which the client is not read until the server answers.
     pub unanswered_commands: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // 64 KiB is Dovecot's own limit for a line; 4 KiB is what LITERAL- allows (RFC 7888).
+        Self {
+            command_line: 65536,
+            collect_literal: 4096,
+            literal: None,
+            unanswered_commands: 1000,
+        }
+    }
 }
 
 /// Why a session cannot go on: who is at fault, and what the client is told.
@@ -77,7 +90,7 @@ enum Phase {
 pub struct Relay<T> {
     tap: T,
     policy: Policy,
-    bounds: Bounds,
+    limits: Limits,
     commands: Commands,
     responses: Responses,
     flow: Flow,
@@ -95,15 +108,15 @@ pub struct Relay<T> {
 
 impl<T: Tap> Relay<T> {
     /// A session whose server has not greeted yet.
-    pub fn new(bounds: Bounds, policy: Policy, tap: T) -> Self {
+    pub fn new(limits: Limits, policy: Policy, tap: T) -> Self {
         Self {
             tap,
             policy,
             commands: Commands::default(),
             responses: Responses::default(),
             flow: Flow::new(false),
-            outstanding: Outstanding::new(bounds.unanswered_commands),
-            bounds,
+            outstanding: Outstanding::new(limits.unanswered_commands),
+            limits,
             non_sync: NonSync::default(),
             to_client: BytesMut::new(),
             to_server: BytesMut::new(),

@@ -79,7 +79,7 @@ impl Tap for &mut Seen {
     }
 }
 
-const BOUNDS: Bounds = Bounds {
+const LIMITS: Limits = Limits {
     command_line: 100,
     collect_literal: 10,
     literal: Some(1000),
@@ -90,7 +90,7 @@ const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 LITERAL+] hello\r\n";
 /// Runs the conversation in pieces of `size` bytes and returns what was shown.
 fn run(steps: &[Step], size: usize) -> Seen {
     let mut seen = Seen::default();
-    let mut relay = Relay::new(BOUNDS, Policy::default(), &mut seen);
+    let mut relay = Relay::new(LIMITS, Policy::default(), &mut seen);
     let mut waiting = BytesMut::new();
     for (number, step) in steps.iter().enumerate() {
         for piece in step.sends.as_bytes().chunks(size) {
@@ -301,7 +301,7 @@ fn too_much_is_refused() {
 
 #[test]
 fn a_partly_sent_command_cannot_be_refused() {
-    let mut relay = Relay::new(BOUNDS, Policy::default(), ());
+    let mut relay = Relay::new(LIMITS, Policy::default(), ());
     relay.server_sent(GREETING.as_bytes()).unwrap();
     let input = b"A1 APPEND x {12+}\r\nhello again! {1001+}\r\n";
     assert_eq!(relay.client_sent(input), Err(Fault::Client("a literal is larger than allowed")));
@@ -339,8 +339,8 @@ fn idle_ends_by_either_side() {
 
 #[test]
 fn a_client_is_not_read_while_the_server_owes_answers() {
-    let bounds = Bounds { unanswered_commands: 4, ..BOUNDS };
-    let mut relay = Relay::new(bounds, Policy::default(), ());
+    let limits = Limits { unanswered_commands: 4, ..LIMITS };
+    let mut relay = Relay::new(limits, Policy::default(), ());
     relay.server_sent(GREETING.as_bytes()).unwrap();
     let input = b"A1 NOOP\r\n".repeat(6);
     let taken = relay.client_sent(&input).unwrap();
@@ -352,7 +352,7 @@ fn a_client_is_not_read_while_the_server_owes_answers() {
 
 #[test]
 fn long_lines_stream_and_are_not_held() {
-    let mut relay = Relay::new(BOUNDS, Policy::default(), ());
+    let mut relay = Relay::new(LIMITS, Policy::default(), ());
     relay.server_sent(GREETING.as_bytes()).unwrap();
     relay.to_client().clear();
     let search = [b"* SEARCH".to_vec(), b" 1234567".repeat(20_000)].concat();
@@ -367,7 +367,7 @@ fn long_lines_stream_and_are_not_held() {
 
 #[test]
 fn an_endless_capability_list_ends_the_session() {
-    let mut relay = Relay::new(BOUNDS, Policy::default(), ());
+    let mut relay = Relay::new(LIMITS, Policy::default(), ());
     relay.server_sent(GREETING.as_bytes()).unwrap();
     let list = [b"* OK [CAPABILITY".to_vec(), b" X".repeat(40_000)].concat();
     assert_eq!(
@@ -379,14 +379,14 @@ fn an_endless_capability_list_ends_the_session() {
 #[test]
 fn greetings() {
     for greeting in ["* OK\r\n", "* PREAUTH hi\r\n", "* BYE overloaded\r\n", "* ok [ALERT] x\n"] {
-        let mut relay = Relay::new(BOUNDS, Policy::default(), ());
+        let mut relay = Relay::new(LIMITS, Policy::default(), ());
         assert!(!relay.takes_from_client());
         relay.server_sent(greeting.as_bytes()).unwrap();
         assert_eq!(&relay.to_client()[..], greeting.as_bytes());
         assert_eq!(relay.is_authenticated(), greeting.contains("PREAUTH"));
     }
     for nonsense in ["* NO x\r\n", "HTTP/1.1 400 Bad\r\n", "A1 OK\r\n", "+ x\r\n", "\r\n"] {
-        let mut relay = Relay::new(BOUNDS, Policy::default(), ());
+        let mut relay = Relay::new(LIMITS, Policy::default(), ());
         assert_eq!(
             relay.server_sent(nonsense.as_bytes()),
             Err(Fault::Server("the server does not speak IMAP"))

@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config,
-    relay::{Bounds, Policy},
+    relay::Policy,
     session::{self, Setup, Upstream},
     tls::{Identity, RootsError, SystemRoots},
     trace::TraceHandle,
@@ -113,17 +113,11 @@ pub fn setup(
         Some(tls) => Some((roots.connector(&tls.ca_certificates)?, tls.server_name.clone())),
         None => None,
     };
-    let limits = &config.limits;
     Ok(Setup {
         service: Arc::clone(&config.name),
         identity: ArcSwapOption::new(config.bind.tls.as_ref().map(Identity::server_config)),
         upstream: Upstream { address: config.connect.address.clone(), tls },
-        bounds: Bounds {
-            command_line: limits.command_line,
-            collect_literal: limits.collect_literal,
-            literal: limits.literal,
-            unanswered_commands: limits.unanswered_commands,
-        },
+        limits: config.limits.clone(),
         policy: Policy::new(&config.allow_capabilities),
         timeouts: config.timeouts.clone(),
         trace: config.trace.clone(),

@@ -17,7 +17,7 @@ pub(crate) use conversation::GOODBYE;
 
 use crate::{
     config::{Timeouts, Trace},
-    relay::{Bounds, Policy, Relay},
+    relay::{Limits, Policy, Relay},
     trace::{SessionContext, SessionId, SessionTap, TraceHandle},
 };
 use conversation::Conversation;
@@ -32,8 +32,8 @@ pub struct Setup {
     pub identity: ArcSwapOption<ServerConfig>,
     /// Where the session goes to.
     pub upstream: Upstream,
-    /// Bounds of the relay.
-    pub bounds: Bounds,
+    /// What the relay may hold.
+    pub limits: Limits,
     /// What passes.
     pub policy: Policy,
     /// Deadlines.
@@ -91,7 +91,7 @@ async fn serve(
     let context =
         SessionContext { service: Arc::clone(&setup.service), session: *id, client, server };
     let tap = SessionTap::new(&setup.shown_at, &setup.trace, context);
-    let mut relay = Relay::new(setup.bounds.clone(), setup.policy.clone(), tap);
+    let mut relay = Relay::new(setup.limits.clone(), setup.policy.clone(), tap);
     let connected = tokio::select! {
         connected = setup.upstream.connect(timeouts.connect) => connected.map_err(Ending::from),
         () = stop.cancelled() => Err(Ending::Shutdown),

@@ -3,7 +3,7 @@
 use memchr::{memchr2, memrchr};
 use zeroize::Zeroize;
 
-use super::command::without_ending;
+use crate::relay;
 
 /// How much of a message is kept, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ impl Capture {
 
     /// The same, without the last line ending.
     pub(super) fn line_size(&self) -> u64 {
-        let ending = self.bytes.len() - without_ending(&self.bytes).len();
+        let ending = self.bytes.len() - relay::line_content(&self.bytes).len();
         self.size.saturating_sub(ending as u64)
     }
 

@@ -20,17 +20,11 @@ const MAX_VERB: usize = 32;
 
 /// Reads the start of a command; `None` when it has no sane tag and verb.
 pub(super) fn head(line: &[u8]) -> Option<Head<'_>> {
-    let (tag, rest) = word(without_ending(line));
+    let (tag, rest) = word(relay::line_content(line));
     let (verb, arguments) = word(rest.strip_prefix(b" ")?);
     let tag = str::from_utf8(tag).ok().filter(|tag| is_tag(tag))?;
     let verb = str::from_utf8(verb).ok().filter(|verb| is_verb(verb))?;
     Some(Head { tag, verb, arguments })
-}
-
-/// A line without CRLF or LF.
-pub(super) fn without_ending(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// `tag = 1*<any ASTRING-CHAR except "+">` (RFC 9051), of a sane length.
@@ -131,7 +125,7 @@ fn quoted(input: &[u8]) -> Option<(usize, Cow<'_, [u8]>)> {
 
 fn literal(input: &[u8]) -> Option<(usize, Cow<'_, [u8]>)> {
     let line_end = input.iter().position(|&b| b == b'\n')?;
-    let announcement = without_ending(input.get(..=line_end)?);
+    let announcement = relay::line_content(input.get(..=line_end)?);
     let digits = announcement.strip_prefix(b"{")?.strip_suffix(b"}")?;
     let digits = digits.strip_suffix(b"+").unwrap_or(digits);
     let size: usize = str::from_utf8(digits).ok()?.parse().ok()?;

@@ -54,7 +54,7 @@ pub(super) fn command(capture: &Capture, authenticated: bool, max_body: usize) -
 
 /// A client's line within AUTHENTICATE; `first` names the mechanism when it is the first one.
 pub(super) fn sasl_response(capture: &Capture, first: Option<&'static str>) -> (Shown, Learnt) {
-    let line = command::without_ending(capture.kept());
+    let line = relay::line_content(capture.kept());
     if line == b"*" {
         // RFC 9051 6.2.2: the client cancels.
         return (Shown::instead(None, None, "* (cancelled)".to_owned()), Learnt::default());
@@ -66,7 +66,7 @@ pub(super) fn sasl_response(capture: &Capture, first: Option<&'static str>) -> (
 
 /// The line that ends IDLE.
 pub(super) fn idle_done(capture: &Capture, max_body: usize) -> (Shown, Learnt) {
-    if command::without_ending(capture.kept()).eq_ignore_ascii_case(b"DONE") {
+    if relay::line_content(capture.kept()).eq_ignore_ascii_case(b"DONE") {
         let name = Some("DONE".to_owned());
         return (
             Shown { tag: None, name, content: Content::of(capture, max_body) },

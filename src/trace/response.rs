@@ -8,6 +8,7 @@ use super::{
     secrets::Secrets,
     seen::{Content, Shown},
 };
+use crate::relay;
 
 /// Any line of a server, or an answer of the proxy's own.
 pub(super) fn response(
@@ -75,7 +76,7 @@ struct Head<'a> {
 
 impl<'a> Head<'a> {
     fn read(line: &'a [u8]) -> Self {
-        let (first, rest) = command::word(command::without_ending(line));
+        let (first, rest) = command::word(relay::line_content(line));
         let (mut name, mut text) = command::word(rest.strip_prefix(b" ").unwrap_or_default());
         if first == b"+" {
             return Self { tag: None, name: Some("+"), is_status: true, text: rest };
