@@ -8,7 +8,10 @@ use std::{net::SocketAddr, os::fd::AsFd, sync::Arc};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::{
     config,
@@ -53,7 +56,7 @@ pub struct Listener {
     pub address: SocketAddr,
     socket: Arc<TcpListener>,
     target: Arc<ArcSwap<Setup>>,
-    stop: CancellationToken,
+    accepting: AbortOnDropHandle<()>,
 }
 
 impl Listener {
@@ -64,25 +67,25 @@ impl Listener {
         setup: Arc<Setup>,
         sessions: Sessions,
     ) -> Self {
-        let listener = Self {
-            address,
-            socket: Arc::new(socket),
-            target: Arc::new(ArcSwap::new(setup)),
-            stop: CancellationToken::new(),
-        };
-        let (socket, target) = (Arc::clone(&listener.socket), Arc::clone(&listener.target));
-        let stop = listener.stop.clone();
-        tokio::spawn(async move {
-            let serve = |client, from| {
-                let setup = target.load_full();
-                sessions.tasks.spawn(session::run(client, from, setup, sessions.stop.clone()));
-            };
-            tokio::select! {
-                never = accept::run(&socket, address, serve) => match never {},
-                () = stop.cancelled() => {}
+        let (socket, target) = (Arc::new(socket), Arc::new(ArcSwap::new(setup)));
+        let accepting = tokio::spawn({
+            let (socket, target) = (Arc::clone(&socket), Arc::clone(&target));
+            async move {
+                let serve = |client, from| {
+                    let setup = target.load_full();
+                    sessions.tasks.spawn(session::run(client, from, setup, sessions.stop.clone()));
+                };
+                match accept::run(&socket, address, serve).await {}
             }
         });
-        listener
+        Self { address, socket, target, accepting: AbortOnDropHandle::new(accepting) }
+    }
+
+    /// Takes in nobody any more once this returns.
+    pub async fn close(self) {
+        self.accepting.abort();
+        // Its end is that it was aborted.
+        let _aborted = self.accepting.await;
     }
 
     /// Has clients that come from now on served by `setup`.
@@ -94,12 +97,6 @@ impl Listener {
 impl AsFd for Listener {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }
 

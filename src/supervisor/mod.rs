@@ -274,7 +274,7 @@ impl Supervisor {
         let status = format!("stopping, sessions to end: {}", sessions.len());
         systemd::stopping(&status, self.longest_stop());
         tracing::info!("{status}");
-        self.services.close();
+        self.services.close().await;
         let second_signal = async {
             while let Some(input) = inputs.recv().await {
                 match input {

@@ -93,14 +93,16 @@ impl Services {
         let setups = self.build_setups(&config, &diff)?;
         let opened = self.open_sockets(&config).await?;
         self.swap(&config, &diff, setups, opened);
-        self.drop_what_is_gone(&config);
+        self.drop_what_is_gone(&config).await;
         self.config = Some(config);
         Ok(diff)
     }
 
     /// Stops taking in clients. The sockets stay in systemd's store, for the next start.
-    pub(super) fn close(&mut self) {
-        self.listeners.clear();
+    pub(super) async fn close(&mut self) {
+        for (_, listener) in self.listeners.drain() {
+            listener.close().await;
+        }
     }
 
     fn build_setups(
@@ -214,16 +216,15 @@ impl Services {
         self.setups = setups;
     }
 
-    fn drop_what_is_gone(&mut self, config: &Config) {
+    async fn drop_what_is_gone(&mut self, config: &Config) {
         let wanted: HashSet<_> = config.services.iter().map(key).collect();
-        self.listeners.retain(|key, listener| {
-            let keep = wanted.contains(key);
-            if !keep {
-                tracing::info!("no longer listening on {}", listener.address);
-                systemd::forget(listener.address);
-            }
-            keep
-        });
+        let gone: Vec<_> = self.listeners.extract_if(|key, _| !wanted.contains(key)).collect();
+        for (_, listener) in gone {
+            let address = listener.address;
+            systemd::forget(address);
+            listener.close().await;
+            tracing::info!("no longer listening on {address}");
+        }
         self.inherited.release();
     }
 }

@@ -3,6 +3,8 @@
 use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, TcpStream},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::Instant,
 };
@@ -107,10 +109,19 @@ impl Live {
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on (until somebody else takes it).
+/// A port of 127.0.0.1 that nobody listens on. Each call gives another one, outside the range that
+/// connections and port 0 take theirs from, so that nobody else takes it by chance.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").port()
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let start = process::id().wrapping_mul(101);
+    loop {
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + start.wrapping_add(call) % 20_000;
+        let port = u16::try_from(port).expect("below 30,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits until nobody listens there any more.
