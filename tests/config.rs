@@ -151,7 +151,7 @@ fn the_shipped_config_shows_every_key_with_its_default() {
     assert_eq!(first.limits, Limits { literal: Some(104_857_600), ..Limits::default() });
     assert_eq!(first.timeouts, Timeouts::default());
     assert_eq!(first.allow_capabilities, Vec::<String>::new());
-    assert_eq!(first.connect.tls.as_ref().unwrap().ca_certificates.len(), 1);
+    assert_eq!(first.connect.security.tls().unwrap().ca_certificates.len(), 1);
 
     // A service's own tables go before those of the file, key by key.
     assert_eq!(second.trace, Trace { level: TraceLevel::Off, ..Trace::default() });

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
+    mem::discriminant,
     sync::Arc,
 };
 
@@ -101,9 +102,9 @@ fn change(old: &Service, new: &Service) -> Option<Change> {
     if old.bind.address != new.bind.address {
         return Some(Change::Address);
     }
-    let same_but_identity = |tls: &Bind| Service { bind: tls.clone(), ..new.clone() };
-    let both_tls = old.bind.tls.is_some() && new.bind.tls.is_some();
-    Some(if both_tls && *old == same_but_identity(&old.bind) {
+    let same_but_identity = |bind: &Bind| Service { bind: bind.clone(), ..new.clone() };
+    let same_kind = discriminant(&old.bind.security) == discriminant(&new.bind.security);
+    Some(if same_kind && *old == same_but_identity(&old.bind) {
         Change::Identity
     } else {
         Change::NewSessions
@@ -115,7 +116,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Connect, HostPort, Limits, Log, Timeouts, Trace, TraceLevel, Watch};
+    use crate::{
+        config::{Connect, HostPort, Limits, Log, Timeouts, Trace, TraceLevel, Watch},
+        tls::Security,
+    };
 
     fn address(port: u16) -> HostPort {
         HostPort { host: "127.0.0.1".to_owned(), port }
@@ -124,8 +128,8 @@ mod tests {
     fn service(name: &str, port: u16) -> Service {
         Service {
             name: name.into(),
-            bind: Bind { address: address(port), tls: None },
-            connect: Connect { address: address(993), tls: None },
+            bind: Bind { address: address(port), security: Security::Insecure },
+            connect: Connect { address: address(993), security: Security::Insecure },
             trace: Trace::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -190,12 +194,15 @@ mod tests {
             let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
             std::fs::write(&chain, cert.pem()).unwrap();
             std::fs::write(&key, signing_key.serialize_pem()).unwrap();
-            Some(crate::tls::Identity::load(&chain, &key).unwrap())
+            crate::tls::Identity::load(&chain, &key).unwrap()
         };
-        let (one, two) = (identity("one.example"), identity("two.example"));
-        let with = |tls: &Option<_>, port| {
+        let (first, second) = (identity("one.example"), identity("two.example"));
+        let (one, two) = (Security::Tls(first.clone()), Security::Tls(second.clone()));
+        let (start_one, start_two) = (Security::StartTls(first), Security::StartTls(second));
+        let none = Security::Insecure;
+        let with = |security: &Security<_>, port| {
             let mut service = service("a", 1);
-            service.bind.tls.clone_from(tls);
+            service.bind.security.clone_from(security);
             service.connect.address.port = port;
             config(vec![service])
         };
@@ -203,8 +210,10 @@ mod tests {
             (with(&one, 1), with(&one, 1), None),
             (with(&one, 1), with(&two, 1), Some(Change::Identity)),
             (with(&one, 1), with(&two, 2), Some(Change::NewSessions)),
-            (with(&one, 1), with(&None, 1), Some(Change::NewSessions)),
-            (with(&None, 1), with(&two, 1), Some(Change::NewSessions)),
+            (with(&start_one, 1), with(&start_two, 1), Some(Change::Identity)),
+            (with(&start_one, 1), with(&one, 1), Some(Change::NewSessions)),
+            (with(&one, 1), with(&none, 1), Some(Change::NewSessions)),
+            (with(&none, 1), with(&two, 1), Some(Change::NewSessions)),
         ] {
             let changed = Diff::between(&old, &new).changed;
             assert_eq!(changed.first().map(|(_, change)| *change), expected);

@@ -5,6 +5,7 @@ mod fields;
 mod model;
 mod problem;
 mod read;
+mod sides;
 mod suggest;
 mod values;
 

@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
-use crate::tls::Identity;
+use crate::tls::{Identity, Security};
 
 pub use crate::relay::Limits;
 
@@ -29,8 +29,8 @@ impl Config {
     /// The files of certificates and keys that it names.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.services.iter().flat_map(|service| {
-            let identity = service.bind.tls.iter().flat_map(Identity::files);
-            let ca = service.connect.tls.iter().filter_map(|tls| tls.ca_path.as_deref());
+            let identity = service.bind.security.tls().into_iter().flat_map(Identity::files);
+            let ca = service.connect.security.tls().and_then(|tls| tls.ca_path.as_deref());
             identity.chain(ca)
         })
     }
@@ -58,9 +58,8 @@ pub struct Service {
 /// `imap://127.0.0.1:1143 (insecure) -> imaps://example.org:993 (TLS)`
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = |tls| if tls { ("imaps", "TLS") } else { ("imap", "insecure") };
-        let (bind, bind_security) = side(self.bind.tls.is_some());
-        let (connect, connect_security) = side(self.connect.tls.is_some());
+        let (bind, bind_security) = self.bind.security.names();
+        let (connect, connect_security) = self.connect.security.names();
         write!(f, "{bind}://{} ({bind_security}) -> ", self.bind.address)?;
         write!(f, "{connect}://{} ({connect_security})", self.connect.address)
     }
@@ -71,8 +70,8 @@ impl fmt::Display for Service {
 pub struct Bind {
     /// Host and port to listen on.
     pub address: HostPort,
-    /// `None` for `encryption = "Insecure"`, the identity to show for `"Tls"`.
-    pub tls: Option<Identity>,
+    /// The identity to show, where there is TLS.
+    pub security: Security<Identity>,
 }
 
 /// The side towards the server.
@@ -80,8 +79,8 @@ pub struct Bind {
 pub struct Connect {
     /// Host and port to connect to.
     pub address: HostPort,
-    /// `None` for `encryption = "Insecure"`.
-    pub tls: Option<ConnectTls>,
+    /// How to verify the server, where there is TLS.
+    pub security: Security<ConnectTls>,
 }
 
 /// How a server's certificate is verified.

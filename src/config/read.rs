@@ -13,16 +13,11 @@ use toml::{Spanned, de::DeTable};
 
 use super::{
     fields::Fields,
-    model::{
-        Bind, Config, Connect, ConnectTls, HostPort, Limits, Log, Service, Timeouts, Trace,
-        TraceLevel, Watch,
-    },
+    model::{Config, Limits, Log, Service, Timeouts, Trace, TraceLevel, Watch},
     problem::{Reported, Reports},
-    values::{
-        Capability, Encryption, Filter, Host, IdentityType, IdleTime, Name, Port, Size, Time,
-    },
+    sides,
+    values::{Capability, Filter, IdleTime, Name, Size, Time},
 };
-use crate::tls::{self, Identity, IdentityFile};
 
 /// Reads the whole file; relative paths in it start from `folder`.
 pub(super) fn config<'i>(
@@ -114,8 +109,8 @@ fn service(
     unique: &mut Unique,
 ) -> Result<Service, Reported> {
     let name = fields.required::<Name>("name");
-    let bind = fields.required_table("bind", |fields| bind(fields, folder, unique));
-    let connect = fields.required_table("connect", |fields| connect(fields, folder));
+    let bind = fields.required_table("bind", |fields| sides::bind(fields, folder, unique));
+    let connect = fields.required_table("connect", |fields| sides::connect(fields, folder));
     let allow = fields.list::<Capability>("allow_capabilities");
     let Settings { trace, limits, timeouts } = settings.overridden(fields);
 
@@ -138,101 +133,15 @@ fn service(
     })
 }
 
-fn bind(fields: &mut Fields<'_, '_>, folder: &Path, unique: &mut Unique) -> Result<Bind, Reported> {
-    let encryption = fields.required::<Encryption>("encryption").map(Spanned::into_inner);
-    let host = fields.required::<Host>("host");
-    let port = fields.optional::<Port<0>>("port");
-    let identity = fields.table("identity", |fields| identity(fields, folder));
-
-    let tls = match (encryption, identity?) {
-        (Ok(Encryption::Tls), Some(identity)) => identity.map(Some),
-        (Ok(Encryption::Tls), None) => Err(fields.missing("identity")),
-        (Ok(Encryption::Insecure), Some(_)) => Err(fields.misplaced("identity", TLS_ONLY)),
-        (Ok(Encryption::Insecure), None) => Ok(None),
-        (Err(reported), _) => Err(reported),
-    };
-    let port = port?.map_or(encryption?.default_port(), |port| port.into_inner().0);
-    let host = host?;
-    let at = host.span();
-    let Host { text, name } = host.into_inner();
-    let address = HostPort { host: text, port };
-    if let (Some(first), 1..) = (unique.addresses.take((name, port), &at), port) {
-        let line = fields.reports.line(&first);
-        let message = format!("`{address}` is the address of a service already, in line {line}");
-        fields.reports.wrong(&at, format_args!("{message}; every service needs its own"));
-    }
-    Ok(Bind { address, tls: tls? })
-}
-
-fn connect(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Connect, Reported> {
-    let encryption = fields.required::<Encryption>("encryption").map(Spanned::into_inner);
-    let host = fields.required::<Host>("host").map(Spanned::into_inner);
-    let port = fields.optional::<Port<1>>("port");
-    let ca = fields.optional::<String>("ca_path").and_then(|path| {
-        let Some(path) = path else { return Ok(None) };
-        let at = path.span();
-        let path = folder.join(path.into_inner());
-        fields.reports.names(&path);
-        let certificates = tls::ca_certificates(&path);
-        certificates
-            .map(|certificates| Some((path, certificates)))
-            .map_err(|error| fields.reports.file(&at, error))
-    });
-
-    if let (Ok(Encryption::Insecure), Ok(Some(_))) = (encryption, &ca) {
-        fields.misplaced("ca_path", TLS_ONLY);
-    }
-    let encryption = encryption?;
-    let Host { text, name } = host?;
-    let (ca_path, ca_certificates) = ca?.unzip();
-    Ok(Connect {
-        address: HostPort {
-            host: text,
-            port: port?.map_or(encryption.default_port(), |port| port.into_inner().0),
-        },
-        tls: match encryption {
-            Encryption::Insecure => None,
-            Encryption::Tls => Some(ConnectTls {
-                server_name: name,
-                ca_path,
-                ca_certificates: ca_certificates.unwrap_or_default(),
-            }),
-        },
-    })
-}
-
-const TLS_ONLY: &str = "is for `encryption = \"Tls\"` only; remove it, or use `Tls`";
-
-fn identity(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Identity, Reported> {
-    let kind = fields.required::<IdentityType>("type");
-    let chain = fields.required::<String>("certificate_chain_path");
-    let key = fields.required::<String>("leaf_key_path");
-
-    let (kind, chain, key) = (kind?.into_inner(), chain?, key?);
-    let (chain_path, key_path) = (folder.join(chain.get_ref()), folder.join(key.get_ref()));
-    fields.reports.names(&chain_path);
-    fields.reports.names(&key_path);
-    let loaded = match kind {
-        IdentityType::CertificateChainAndLeafKey => Identity::load(&chain_path, &key_path),
-    };
-    loaded.map_err(|error| {
-        let at = match error.at_fault() {
-            IdentityFile::CertificateChain => chain.span(),
-            IdentityFile::LeafKey => key.span(),
-        };
-        fields.reports.file(&at, error)
-    })
-}
-
 /// What no two services may share.
 #[derive(Default)]
-struct Unique {
+pub(super) struct Unique {
     names: Taken<Arc<str>>,
-    addresses: Taken<(ServerName<'static>, u16)>,
+    pub(super) addresses: Taken<(ServerName<'static>, u16)>,
 }
 
 /// Values with the places where they first stand.
-struct Taken<K>(HashMap<K, Range<usize>>);
+pub(super) struct Taken<K>(HashMap<K, Range<usize>>);
 
 impl<K> Default for Taken<K> {
     fn default() -> Self {
@@ -242,7 +151,7 @@ impl<K> Default for Taken<K> {
 
 impl<K: Eq + Hash> Taken<K> {
     /// Takes a value; if it is taken already, where.
-    fn take(&mut self, value: K, at: &Range<usize>) -> Option<Range<usize>> {
+    pub(super) fn take(&mut self, value: K, at: &Range<usize>) -> Option<Range<usize>> {
         match self.0.entry(value) {
             Entry::Occupied(first) => Some(first.get().clone()),
             Entry::Vacant(entry) => {

@@ -9,13 +9,15 @@ use serde::{
 use tokio_rustls::rustls::pki_types::ServerName;
 use tracing_subscriber::EnvFilter;
 
-use super::suggest::suggest;
+use super::{problem::Reported, suggest::suggest};
+use crate::tls::Security;
 
 /// `encryption`
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
 pub(super) enum Encryption {
     Insecure,
+    StartTls,
     Tls,
 }
 
@@ -23,9 +25,24 @@ impl Encryption {
     /// The registered port: RFC 9051 2.1, RFC 8314 3.2.
     pub(super) fn default_port(self) -> u16 {
         match self {
-            Self::Insecure => 143,
+            Self::Insecure | Self::StartTls => 143,
             Self::Tls => 993,
         }
+    }
+}
+
+impl Encryption {
+    /// With what TLS needs, which must be there unless there is no TLS; else it is `missing`.
+    pub(super) fn with<T>(
+        self,
+        tls: Option<T>,
+        missing: impl FnOnce() -> Reported,
+    ) -> Result<Security<T>, Reported> {
+        Ok(match self {
+            Self::Insecure => Security::Insecure,
+            Self::StartTls => Security::StartTls(tls.ok_or_else(missing)?),
+            Self::Tls => Security::Tls(tls.ok_or_else(missing)?),
+        })
     }
 }
 
@@ -36,8 +53,8 @@ impl TryFrom<String> for Encryption {
         match text.as_str() {
             "Insecure" => Ok(Self::Insecure),
             "Tls" => Ok(Self::Tls),
-            "StartTls" => Err("`StartTls` is not supported yet; use `Tls` or `Insecure`".into()),
-            _ => Err(unknown(&text, &["Insecure", "Tls"])),
+            "StartTls" => Ok(Self::StartTls),
+            _ => Err(unknown(&text, &["Insecure", "StartTls", "Tls"])),
         }
     }
 }

@@ -6,7 +6,7 @@ mod probe;
 
 use std::{net::SocketAddr, os::fd::AsFd, sync::Arc};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio_util::{
     sync::CancellationToken,
@@ -17,7 +17,7 @@ use crate::{
     config,
     relay::Policy,
     session::{self, Setup, Upstream},
-    tls::{Identity, RootsError, SystemRoots},
+    tls::{RootsError, SystemRoots},
     trace::TraceHandle,
 };
 
@@ -106,14 +106,13 @@ pub fn setup(
     roots: &SystemRoots,
     shown_at: TraceHandle,
 ) -> Result<Setup, RootsError> {
-    let tls = match &config.connect.tls {
-        Some(tls) => Some((roots.connector(&tls.ca_certificates)?, tls.server_name.clone())),
-        None => None,
-    };
+    let upstream = config.connect.security.try_map(|tls| {
+        Ok::<_, RootsError>((roots.connector(&tls.ca_certificates)?, tls.server_name.clone()))
+    })?;
     Ok(Setup {
         service: Arc::clone(&config.name),
-        identity: ArcSwapOption::new(config.bind.tls.as_ref().map(Identity::server_config)),
-        upstream: Upstream { address: config.connect.address.clone(), tls },
+        clients: config.bind.security.map(|identity| ArcSwap::new(identity.server_config())),
+        upstream: Upstream { address: config.connect.address.clone(), security: upstream },
         limits: config.limits.clone(),
         policy: Policy::new(&config.allow_capabilities),
         timeouts: config.timeouts.clone(),

@@ -13,14 +13,14 @@ use tokio_rustls::{
 };
 
 use super::leg::Stream;
-use crate::config::HostPort;
+use crate::{config::HostPort, tls::Security};
 
 /// A server, and how to get to it.
 pub struct Upstream {
     /// Where it is.
     pub address: HostPort,
-    /// How to verify it, and the name that its certificate must carry. `None`: no TLS.
-    pub tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// How to verify it, and the name that its certificate must carry, where there is TLS.
+    pub security: Security<(TlsConnector, ServerName<'static>)>,
 }
 
 /// Why there is no connection to the server.
@@ -58,9 +58,9 @@ impl Upstream {
     async fn connect_unbounded(&self) -> Result<Box<dyn Stream>, ConnectError> {
         let socket = self.connect_tcp().await?;
         socket.set_nodelay(true).map_err(ConnectError::Connect)?;
-        match &self.tls {
-            None => Ok(Box::new(socket)),
-            Some((connector, name)) => {
+        match &self.security {
+            Security::Insecure | Security::StartTls(_) => Ok(Box::new(socket)),
+            Security::Tls((connector, name)) => {
                 let stream =
                     connector.connect(name.clone(), socket).await.map_err(ConnectError::Tls)?;
                 Ok(Box::new(stream))

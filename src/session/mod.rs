@@ -7,7 +7,7 @@ mod leg;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ pub(crate) use conversation::GOODBYE;
 use crate::{
     config::{Timeouts, Trace},
     relay::{Limits, Policy, Relay},
+    tls::Security,
     trace::{SessionContext, SessionId, SessionTap, TraceHandle},
 };
 use conversation::Conversation;
@@ -28,8 +29,8 @@ use leg::{Leg, Stream};
 pub struct Setup {
     /// The name of the service.
     pub service: Arc<str>,
-    /// How we show ourselves to clients. Read once per handshake; `None`: no TLS.
-    pub identity: ArcSwapOption<ServerConfig>,
+    /// How we show ourselves to clients; what TLS needs is read once per handshake.
+    pub clients: Security<ArcSwap<ServerConfig>>,
     /// Where the session goes to.
     pub upstream: Upstream,
     /// What the relay may hold.
@@ -112,8 +113,9 @@ async fn serve(
 
 async fn shake_hands(socket: TcpStream, setup: &Setup) -> Result<Box<dyn Stream>, Ending> {
     socket.set_nodelay(true).map_err(Ending::ClientLost)?;
-    let Some(identity) = setup.identity.load_full() else {
-        return Ok(Box::new(socket));
+    let identity = match &setup.clients {
+        Security::Insecure | Security::StartTls(_) => return Ok(Box::new(socket)),
+        Security::Tls(identity) => identity.load_full(),
     };
     match timeout(setup.timeouts.handshake, TlsAcceptor::from(identity).accept(socket)).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),

@@ -15,7 +15,7 @@ use crate::{
     config::{Change, Config, Diff, HostPort, Service},
     service::{self, Listener, Sessions},
     session::Setup,
-    tls::{Identity, RootsError, SystemRoots},
+    tls::{RootsError, SystemRoots},
     trace::TraceHandle,
 };
 
@@ -187,8 +187,11 @@ impl Services {
             diff.changed.iter().filter(is_renewed).map(|(name, _)| name).collect();
         for service in &config.services {
             let (key, Some(setup)) = (key(service), setups.get(&service.name)) else { continue };
-            if renewed.contains(&service.name) {
-                setup.identity.store(service.bind.tls.as_ref().map(Identity::server_config));
+            if renewed.contains(&service.name)
+                && let Some(shown) = setup.clients.tls()
+                && let Some(identity) = service.bind.security.tls()
+            {
+                shown.store(identity.server_config());
             }
             match opened.remove(&key) {
                 Some(Opened::New(socket, address)) => {
@@ -230,7 +233,7 @@ impl Services {
 }
 
 fn system_roots(config: &Config) -> SystemRoots {
-    if config.services.iter().all(|service| service.connect.tls.is_none()) {
+    if config.services.iter().all(|service| service.connect.security.tls().is_none()) {
         return SystemRoots::none();
     }
     let roots = SystemRoots::load();

@@ -2,8 +2,10 @@
 
 mod identity;
 mod pem;
+mod security;
 mod upstream;
 
 pub use identity::{Identity, IdentityError, IdentityFile};
 pub use pem::{PemError, ca_certificates};
+pub use security::Security;
 pub use upstream::{RootsError, SystemRoots};

@@ -1,0 +1,97 @@
+//! The two sides of a service: where clients come in, and the server behind.
+
+use std::path::Path;
+
+use toml::Spanned;
+
+use super::{
+    fields::Fields,
+    model::{Bind, Connect, ConnectTls, HostPort},
+    problem::Reported,
+    read::Unique,
+    values::{Encryption, Host, IdentityType, Port},
+};
+use crate::tls::{self, Identity, IdentityFile};
+
+pub(super) fn bind(
+    fields: &mut Fields<'_, '_>,
+    folder: &Path,
+    unique: &mut Unique,
+) -> Result<Bind, Reported> {
+    let encryption = fields.required::<Encryption>("encryption").map(Spanned::into_inner);
+    let host = fields.required::<Host>("host");
+    let port = fields.optional::<Port<0>>("port");
+    let identity = fields.table("identity", |fields| identity(fields, folder));
+
+    let security = match (encryption, identity?) {
+        (Ok(Encryption::Insecure), Some(_)) => Err(fields.misplaced("identity", NEEDS_TLS)),
+        (Ok(encryption), identity) => identity
+            .transpose()
+            .and_then(|identity| encryption.with(identity, || fields.missing("identity"))),
+        (Err(reported), _) => Err(reported),
+    };
+    let port = port?.map_or(encryption?.default_port(), |port| port.into_inner().0);
+    let host = host?;
+    let at = host.span();
+    let Host { text, name } = host.into_inner();
+    let address = HostPort { host: text, port };
+    if let (Some(first), 1..) = (unique.addresses.take((name, port), &at), port) {
+        let line = fields.reports.line(&first);
+        let message = format!("`{address}` is the address of a service already, in line {line}");
+        fields.reports.wrong(&at, format_args!("{message}; every service needs its own"));
+    }
+    Ok(Bind { address, security: security? })
+}
+
+pub(super) fn connect(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Connect, Reported> {
+    let encryption = fields.required::<Encryption>("encryption").map(Spanned::into_inner);
+    let host = fields.required::<Host>("host").map(Spanned::into_inner);
+    let port = fields.optional::<Port<1>>("port");
+    let ca = fields.optional::<String>("ca_path").and_then(|path| {
+        let Some(path) = path else { return Ok(None) };
+        let at = path.span();
+        let path = folder.join(path.into_inner());
+        fields.reports.names(&path);
+        let certificates = tls::ca_certificates(&path);
+        certificates
+            .map(|certificates| Some((path, certificates)))
+            .map_err(|error| fields.reports.file(&at, error))
+    });
+
+    if let (Ok(Encryption::Insecure), Ok(Some(_))) = (encryption, &ca) {
+        fields.misplaced("ca_path", NEEDS_TLS);
+    }
+    let encryption = encryption?;
+    let Host { text, name } = host?;
+    let port = port?.map_or(encryption.default_port(), |port| port.into_inner().0);
+    let (ca_path, ca_certificates) = ca?.unzip();
+    let ca_certificates = ca_certificates.unwrap_or_default();
+    let tls = ConnectTls { server_name: name, ca_path, ca_certificates };
+    Ok(Connect {
+        address: HostPort { host: text, port },
+        security: encryption.with(Some(tls), || fields.missing("host"))?,
+    })
+}
+
+const NEEDS_TLS: &str = "is for TLS only; remove it, or set `encryption` to `Tls` or `StartTls`";
+
+fn identity(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Identity, Reported> {
+    let kind = fields.required::<IdentityType>("type");
+    let chain = fields.required::<String>("certificate_chain_path");
+    let key = fields.required::<String>("leaf_key_path");
+
+    let (kind, chain, key) = (kind?.into_inner(), chain?, key?);
+    let (chain_path, key_path) = (folder.join(chain.get_ref()), folder.join(key.get_ref()));
+    fields.reports.names(&chain_path);
+    fields.reports.names(&key_path);
+    let loaded = match kind {
+        IdentityType::CertificateChainAndLeafKey => Identity::load(&chain_path, &key_path),
+    };
+    loaded.map_err(|error| {
+        let at = match error.at_fault() {
+            IdentityFile::CertificateChain => chain.span(),
+            IdentityFile::LeafKey => key.span(),
+        };
+        fields.reports.file(&at, error)
+    })
+}
