@@ -65,6 +65,12 @@ pub(super) fn filter<'a>(line: &'a [u8], policy: &Policy) -> Option<Filtered<'a>
     Some(filtered)
 }
 
+/// The list of a line, as it stands there.
+pub(super) fn list(line: &[u8]) -> Option<&[u8]> {
+    let (start, end) = list_bounds(line)?;
+    line.get(start..end)
+}
+
 /// Whether the line, of which the beginning is there, holds a list.
 pub(super) fn is_list(beginning: &[u8]) -> bool {
     find_name(beginning, NAME).is_some()

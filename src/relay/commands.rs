@@ -1,7 +1,7 @@
 //! From the client to the server: commands are seen whole, judged, and sent on.
 
 use super::{
-    Fault, HIGH_WATER, Kind, Party, Phase, Relay, Tap,
+    BeforeTls, Fault, HIGH_WATER, Kind, Party, Phase, Relay, Tap,
     flow::Due,
     head::CommandHead,
     line::{self, Literal, Tail},
@@ -75,7 +75,11 @@ impl<T: Tap> Relay<T> {
             },
             Intake::Collect { .. } | Intake::Stream { .. } | Intake::Swallow(_) => true,
         };
-        matches!(self.phase, Phase::NotAuthenticated | Phase::Authenticated) && room && due
+        let listens = matches!(
+            self.phase,
+            Phase::BeforeTls(BeforeTls::Listen) | Phase::NotAuthenticated | Phase::Authenticated
+        );
+        listens && room && due
     }
 
     /// Takes in what the client sent, as far as the state of the session allows. Returns how many
@@ -152,6 +156,10 @@ impl<T: Tap> Relay<T> {
         let announcement = line::announcement(line);
         if !self.commands.command.begun && self.commands.command.literals.is_empty() {
             let head = CommandHead::parse(line);
+            if matches!(self.phase, Phase::BeforeTls(_)) {
+                self.answer_before_tls(&head, announcement);
+                return Ok(());
+            }
             if let Some(refusal) = self.policy.refusal(&head) {
                 self.refuse(head.proper_tag(), refusal, announcement);
                 return Ok(());
@@ -319,7 +327,12 @@ impl<T: Tap> Relay<T> {
     }
 
     /// Answers a command that goes nowhere, once the client has sent it to its end.
-    fn refuse(&mut self, tag: Option<&[u8]>, refusal: &str, announcement: Option<Literal>) {
+    pub(super) fn refuse(
+        &mut self,
+        tag: Option<&[u8]>,
+        refusal: &str,
+        announcement: Option<Literal>,
+    ) {
         let answer = [tag.unwrap_or(b"*"), b" ", refusal.as_bytes(), b"\r\n"].concat();
         self.abandon_literals();
         match announcement {

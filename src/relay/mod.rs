@@ -5,11 +5,13 @@
 //! [`Relay::to_client`] and [`Relay::to_server`]. Messages travel as the bytes that arrived; what
 //! is rewritten or answered here is decided in `policy` and `capability`, and nowhere else.
 
+mod before_tls;
 mod capability;
 mod commands;
 mod flow;
 mod head;
 mod line;
+mod opening;
 mod outstanding;
 mod policy;
 mod responses;
@@ -24,7 +26,9 @@ use std::collections::HashSet;
 use bytes::BytesMut;
 use thiserror::Error;
 
+pub use before_tls::BeforeTls;
 pub use line::content as line_content;
+pub use opening::{Opening, Step};
 pub use policy::Policy;
 pub use tap::{Kind, Party, Tap};
 pub use verbs::{is_bare_verb, is_verb};
@@ -77,6 +81,8 @@ pub enum Fault {
 /// How far the session is, as far as the relay cares (RFC 9051 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// The client has to upgrade first.
+    BeforeTls(BeforeTls),
     /// The server has not greeted.
     ServerGreeting,
     /// Its greeting was a BYE.
@@ -101,6 +107,8 @@ pub struct Relay<T> {
     /// Answers of the proxy's own that wait for the end of the server's message.
     answers: BytesMut,
     phase: Phase,
+    /// The proxy has greeted the client, before TLS.
+    client_greeted: bool,
     bye_seen: bool,
     /// Names that were taken out of a list, upper case.
     stripped: HashSet<Vec<u8>>,
@@ -122,6 +130,7 @@ impl<T: Tap> Relay<T> {
             to_server: BytesMut::new(),
             answers: BytesMut::new(),
             phase: Phase::ServerGreeting,
+            client_greeted: false,
             bye_seen: false,
             stripped: HashSet::new(),
         }
@@ -135,6 +144,11 @@ impl<T: Tap> Relay<T> {
     /// What the server shall get; the session takes it from here.
     pub fn to_server(&mut self) -> &mut BytesMut {
         &mut self.to_server
+    }
+
+    /// Where the messages are shown.
+    pub fn tap(&mut self) -> &mut T {
+        &mut self.tap
     }
 
     /// Whether the server has greeted.

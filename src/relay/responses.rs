@@ -90,9 +90,7 @@ impl<T: Tap> Relay<T> {
         let to = self.react(head)?;
         self.tap.line(Party::Server, line);
         if head.is_text() {
-            if to == Party::Client {
-                self.forward_text(line);
-            }
+            self.take_text(line, to);
             self.response_complete(to, kind);
         } else {
             self.to_client.extend_from_slice(line);
@@ -119,8 +117,7 @@ impl<T: Tap> Relay<T> {
     /// What a response means for the session. Returns who gets it.
     fn react(&mut self, head: ResponseHead<'_>) -> Result<Party, Fault> {
         if !self.is_greeted() {
-            self.greet(head)?;
-            return Ok(Party::Client);
+            return self.greet(head);
         }
         match head {
             ResponseHead::Continuation => match self.literal_accepted() {
@@ -150,9 +147,15 @@ impl<T: Tap> Relay<T> {
         Ok(Party::Client)
     }
 
-    fn greet(&mut self, head: ResponseHead<'_>) -> Result<(), Fault> {
+    /// The same for a greeting. A client that was greeted before TLS does not get another one.
+    fn greet(&mut self, head: ResponseHead<'_>) -> Result<Party, Fault> {
         self.phase = match head {
             ResponseHead::Status(Condition::Ok) => Phase::NotAuthenticated,
+            ResponseHead::Status(Condition::Preauth) if self.client_greeted => {
+                return Err(Fault::Server(
+                    "the server logs clients in by itself, which a client after STARTTLS cannot be told",
+                ));
+            }
             ResponseHead::Status(Condition::Preauth) => {
                 self.flow = Flow::new(true);
                 self.tap.authenticated();
@@ -164,17 +167,22 @@ impl<T: Tap> Relay<T> {
             }
             _ => return Err(Fault::Server("the server does not speak IMAP")),
         };
-        Ok(())
+        let hidden = self.client_greeted && self.phase == Phase::NotAuthenticated;
+        Ok(if hidden { Party::Proxy } else { Party::Client })
     }
 
-    /// Passes on a line that may hold a capability list.
-    fn forward_text(&mut self, line: &[u8]) {
+    /// Looks at a line that may hold a capability list, and passes it on.
+    fn take_text(&mut self, line: &[u8], to: Party) {
         let Some(filtered) = capability::filter(line, &self.policy) else {
-            self.to_client.extend_from_slice(line);
+            if to == Party::Client {
+                self.to_client.extend_from_slice(line);
+            }
             return;
         };
         self.non_sync = filtered.non_sync;
-        self.to_client.extend_from_slice(&filtered.line);
+        if to == Party::Client {
+            self.to_client.extend_from_slice(&filtered.line);
+        }
         for name in filtered.stripped {
             if self.stripped.insert(name.to_ascii_uppercase()) {
                 self.tap.stripped(&name.escape_ascii().to_string());

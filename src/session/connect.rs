@@ -32,6 +32,8 @@ pub(super) enum ConnectError {
     Connect(io::Error),
     #[error("TLS with the server failed: {0}")]
     Tls(io::Error),
+    #[error("the connection to the server broke: {0}")]
+    Lost(io::Error),
     #[error("the server did not answer in time")]
     Timeout,
 }
@@ -41,7 +43,7 @@ impl ConnectError {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Resolve(_) => "the server's name cannot be resolved",
-            Self::Connect(_) => "the server cannot be reached",
+            Self::Connect(_) | Self::Lost(_) => "the server cannot be reached",
             Self::Tls(error) if is_untrusted(error) => "the server's certificate is not trusted",
             Self::Tls(_) => "no secure connection to the server",
             Self::Timeout => "the server did not answer in time",
@@ -60,12 +62,18 @@ impl Upstream {
         socket.set_nodelay(true).map_err(ConnectError::Connect)?;
         match &self.security {
             Security::Insecure | Security::StartTls(_) => Ok(Box::new(socket)),
-            Security::Tls((connector, name)) => {
-                let stream =
-                    connector.connect(name.clone(), socket).await.map_err(ConnectError::Tls)?;
-                Ok(Box::new(stream))
-            }
+            Security::Tls(_) => self.handshake(socket).await,
         }
+    }
+
+    /// TLS with the server, where it is configured.
+    pub(super) async fn handshake(
+        &self,
+        stream: impl Stream + 'static,
+    ) -> Result<Box<dyn Stream>, ConnectError> {
+        let Some((connector, name)) = self.security.tls() else { return Ok(Box::new(stream)) };
+        let stream = connector.connect(name.clone(), stream).await.map_err(ConnectError::Tls)?;
+        Ok(Box::new(stream))
     }
 
     /// The first of the server's addresses that answers.

@@ -14,6 +14,8 @@ pub(super) enum Ending {
     ClientClosed,
     #[error("the server closed the connection")]
     ServerClosed,
+    #[error("the client logged out")]
+    LoggedOut,
     #[error("TLS handshake with the client failed: {0}")]
     Handshake(io::Error),
     #[error("the client did not finish the TLS handshake in time")]
@@ -44,7 +46,11 @@ impl Ending {
     /// Who has to mend it, if there is anything to mend.
     pub(super) fn fault(&self) -> Option<&'static str> {
         match self {
-            Self::ClientClosed | Self::ServerClosed | Self::IdleTimeout | Self::Shutdown => None,
+            Self::ClientClosed
+            | Self::ServerClosed
+            | Self::LoggedOut
+            | Self::IdleTimeout
+            | Self::Shutdown => None,
             Self::Handshake(_)
             | Self::HandshakeTimeout
             | Self::ClientLost(_)
@@ -71,6 +77,7 @@ impl Ending {
             Self::Shutdown => Some("shutting down"),
             // Of the server's end the relay tells, which knows whether the server did.
             Self::ServerClosed
+            | Self::LoggedOut
             | Self::TurnedAway
             | Self::ClientClosed
             | Self::Handshake(_)

@@ -1,6 +1,7 @@
 //! One side of a session: a stream, what it sent, and what waits for it.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -13,6 +14,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::io::{poll_read_buf, poll_write_buf};
+
+use super::ending::Ending;
 
 /// A TCP connection, with or without TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -48,6 +51,17 @@ impl Leg {
         }
     }
 
+    /// The same, for a peer of which `bytes` were read already.
+    pub(super) fn with_inbox(stream: Box<dyn Stream>, bytes: &[u8]) -> Self {
+        Self { inbox: bytes.into(), ..Self::new(stream) }
+    }
+
+    /// The connection, which nothing was read from that is not dealt with.
+    pub(super) fn into_stream(self) -> Box<dyn Stream> {
+        debug_assert!(self.inbox.is_empty());
+        self.stream
+    }
+
     /// Reads what is there, if there is room. Returns whether anything came, its end included.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         if self.eof || self.inbox.len() >= READ_SIZE {
@@ -67,6 +81,23 @@ impl Leg {
             }
             Poll::Ready(Err(error)) => Err(error),
         }
+    }
+
+    /// Waits until nothing more can come from the peer, and nothing did that waits to be taken in.
+    pub(super) async fn gone(&mut self) -> Ending {
+        poll_fn(|cx| {
+            loop {
+                match self.fill(cx) {
+                    Ok(true) if self.eof && self.inbox.is_empty() => {
+                        return Poll::Ready(Ending::ClientClosed);
+                    }
+                    Ok(true) => {}
+                    Ok(false) => return Poll::Pending,
+                    Err(error) => return Poll::Ready(Ending::ClientLost(error)),
+                }
+            }
+        })
+        .await
     }
 
     /// Writes what waits, as far as the peer takes it. Returns whether it took anything.
@@ -93,7 +124,7 @@ impl Leg {
             flushed?;
             self.unflushed = false;
         }
-        if progress || (outbox.is_empty() && !self.unflushed) {
+        if progress || self.has_taken(outbox) {
             self.last_taken = Instant::now();
         }
         Ok(progress)
@@ -101,7 +132,12 @@ impl Leg {
 
     /// When a peer that takes nothing has had long enough. `None` while nothing waits for it.
     pub(super) fn stall_deadline(&self, outbox: &BytesMut, limit: Duration) -> Option<Instant> {
-        (!outbox.is_empty() || self.unflushed).then(|| self.last_taken + limit)
+        (!self.has_taken(outbox)).then(|| self.last_taken + limit)
+    }
+
+    /// Whether nothing waits for it.
+    pub(super) fn has_taken(&self, outbox: &BytesMut) -> bool {
+        outbox.is_empty() && !self.unflushed
     }
 
     /// Says that nothing more will be written: `close_notify`, FIN.

@@ -4,6 +4,8 @@ mod connect;
 mod conversation;
 mod ending;
 mod leg;
+mod opening;
+mod start_tls;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -17,7 +19,7 @@ pub(crate) use conversation::GOODBYE;
 
 use crate::{
     config::{Timeouts, Trace},
-    relay::{Limits, Policy, Relay},
+    relay::{Limits, Policy, Relay, Tap},
     tls::Security,
     trace::{SessionContext, SessionId, SessionTap, TraceHandle},
 };
@@ -77,10 +79,10 @@ async fn serve(
     let shaken = tokio::select! {
         // Without TLS there is no handshake to wait for: the client can be told.
         biased;
-        shaken = shake_hands(socket, setup) => shaken,
+        shaken = arrive(socket, setup) => shaken,
         () = stop.cancelled() => Err(Ending::Shutdown),
     };
-    let client_leg = match shaken {
+    let mut client_leg = match shaken {
         Ok(stream) => Leg::new(stream),
         Err(ending) => return ending,
     };
@@ -93,17 +95,28 @@ async fn serve(
         SessionContext { service: Arc::clone(&setup.service), session: *id, client, server };
     let tap = SessionTap::new(&setup.shown_at, &setup.trace, context);
     let mut relay = Relay::new(setup.limits.clone(), setup.policy.clone(), tap);
+    if let Security::StartTls(identity) = &setup.clients {
+        if let Err(ending) = start_tls::converse(&mut client_leg, &mut relay, setup, stop).await {
+            return turn_away(client_leg, relay, ending, setup).await;
+        }
+        let shaken = tokio::select! {
+            shaken = shake_hands(client_leg.into_stream(), identity, setup) => shaken,
+            () = stop.cancelled() => Err(Ending::Shutdown),
+        };
+        client_leg = match shaken {
+            Ok(stream) => Leg::new(stream),
+            Err(ending) => return ending,
+        };
+        relay.tls_established();
+    }
     let connected = tokio::select! {
-        connected = setup.upstream.connect(timeouts.connect) => connected.map_err(Ending::from),
+        connected = connect(setup, &mut relay) => connected,
+        ending = client_leg.gone() => Err(ending),
         () = stop.cancelled() => Err(Ending::Shutdown),
     };
     let server_leg = match connected {
-        Ok(stream) => Leg::new(stream),
-        Err(ending) => {
-            relay.say_bye(ending.bye().unwrap_or_default());
-            let _ = client_leg.close(relay.to_client().split(), timeouts.write_stall).await;
-            return ending;
-        }
+        Ok(leg) => leg,
+        Err(ending) => return turn_away(client_leg, relay, ending, setup).await,
     };
     let mut conversation = Conversation::new(client_leg, server_leg, relay, timeouts);
     let ending = conversation.run(stop).await;
@@ -111,15 +124,45 @@ async fn serve(
     ending
 }
 
-async fn shake_hands(socket: TcpStream, setup: &Setup) -> Result<Box<dyn Stream>, Ending> {
+/// What comes before the client's first word: TLS, where the listener is for that.
+async fn arrive(socket: TcpStream, setup: &Setup) -> Result<Box<dyn Stream>, Ending> {
     socket.set_nodelay(true).map_err(Ending::ClientLost)?;
-    let identity = match &setup.clients {
-        Security::Insecure | Security::StartTls(_) => return Ok(Box::new(socket)),
-        Security::Tls(identity) => identity.load_full(),
-    };
-    match timeout(setup.timeouts.handshake, TlsAcceptor::from(identity).accept(socket)).await {
+    match &setup.clients {
+        Security::Insecure | Security::StartTls(_) => Ok(Box::new(socket)),
+        Security::Tls(identity) => shake_hands(socket, identity, setup).await,
+    }
+}
+
+async fn shake_hands(
+    stream: impl Stream + 'static,
+    identity: &ArcSwap<ServerConfig>,
+    setup: &Setup,
+) -> Result<Box<dyn Stream>, Ending> {
+    let acceptor = TlsAcceptor::from(identity.load_full());
+    match timeout(setup.timeouts.handshake, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
         Ok(Err(error)) => Err(Ending::Handshake(error)),
         Err(_) => Err(Ending::HandshakeTimeout),
     }
+}
+
+/// The way to the server, up to where its greeting can be read.
+async fn connect<T: Tap>(setup: &Setup, relay: &mut Relay<T>) -> Result<Leg, Ending> {
+    let stream = setup.upstream.connect(setup.timeouts.connect).await?;
+    let opening = opening::open(stream, &setup.upstream, None, relay);
+    timeout(setup.timeouts.greeting, opening).await.unwrap_or(Err(Ending::GreetingTimeout))
+}
+
+/// Ends a session that has no server yet.
+async fn turn_away<T: Tap>(
+    client: Leg,
+    mut relay: Relay<T>,
+    ending: Ending,
+    setup: &Setup,
+) -> Ending {
+    if let Some(reason) = ending.bye() {
+        relay.say_bye(reason);
+    }
+    let _ = client.close(relay.to_client().split(), setup.timeouts.write_stall).await;
+    ending
 }

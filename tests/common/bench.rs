@@ -11,15 +11,26 @@ use super::{
 pub enum Encryption {
     /// Not at all.
     Insecure,
+    /// TLS after STARTTLS.
+    StartTls,
     /// TLS from the first byte.
     Tls,
 }
 
-use Encryption::{Insecure, Tls};
+use Encryption::{Insecure, StartTls, Tls};
 
 /// Each way to protect the client's and the server's side.
-pub const COMBINATIONS: [(Encryption, Encryption); 4] =
-    [(Insecure, Insecure), (Insecure, Tls), (Tls, Insecure), (Tls, Tls)];
+pub const COMBINATIONS: [(Encryption, Encryption); 9] = [
+    (Insecure, Insecure),
+    (Insecure, StartTls),
+    (Insecure, Tls),
+    (StartTls, Insecure),
+    (StartTls, StartTls),
+    (StartTls, Tls),
+    (Tls, Insecure),
+    (Tls, StartTls),
+    (Tls, Tls),
+];
 
 /// A greeting without capabilities.
 pub const GREETING: &str = "* OK ready\r\n";
@@ -31,6 +42,7 @@ pub struct Bench {
     /// The server.
     pub server: Server,
     bind: Encryption,
+    connect: Encryption,
 }
 
 impl Bench {
@@ -43,17 +55,18 @@ impl Bench {
     pub fn new(bind: Encryption, connect: Encryption, keys: &str) -> Self {
         let server = match connect {
             Insecure => Server::listen(),
+            StartTls => Server::listen_starttls(certs().server_config()),
             Tls => Server::listen_tls(certs().server_config()),
         };
         let proxy = Proxy::start(&service(bind, connect, &server, keys));
-        Self { proxy, server, bind }
+        Self { proxy, server, bind, connect }
     }
 
     /// As [`Bench::new`], for a config that shows secrets in the log.
     pub fn revealing(keys: &str) -> Self {
         let server = Server::listen();
         let proxy = Proxy::start_revealing(&service(Insecure, Insecure, &server, keys));
-        Self { proxy, server, bind: Insecure }
+        Self { proxy, server, bind: Insecure, connect: Insecure }
     }
 
     /// One more client.
@@ -75,9 +88,30 @@ impl Bench {
     /// As [`Bench::session`], with a greeting that the proxy must leave as it is.
     pub fn greeted(&self, greeting: &str) -> (Peer, Peer) {
         let (mut client, mut server) = self.connect();
-        server.send(greeting);
-        client.expect(greeting);
+        self.greet(&mut client, &mut server, greeting);
         (client, server)
+    }
+
+    /// The server greets, or says after STARTTLS what it would have said in its greeting; the client
+    /// sees it, or an own greeting of the proxy's.
+    #[track_caller]
+    pub fn greet(&self, client: &mut Peer, server: &mut Peer, greeting: &str) {
+        if self.connect == StartTls {
+            server.expect("proxy CAPABILITY\r\n");
+            let code = greeting.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+            if let Some((list, _)) = code {
+                server.send(format!("* {list}\r\n"));
+            }
+            server.send("proxy OK done\r\n");
+        } else {
+            server.send(greeting);
+        }
+        match (self.bind, self.connect) {
+            // A client has its greeting before STARTTLS.
+            (StartTls, _) => {}
+            (_, StartTls) => drop(client.expect_line_starting("* OK ")),
+            _ => client.expect(greeting),
+        }
     }
 
     /// As [`Bench::session`], with these capabilities (all of which must pass) in the greeting.
@@ -106,10 +140,12 @@ pub fn service_to(
          certificate_chain_path = \"localhost.pem\", leaf_key_path = \"localhost-key.pem\" }";
     let bind = match bind {
         Insecure => "encryption = \"Insecure\"".to_owned(),
+        StartTls => format!("encryption = \"StartTls\", {identity}"),
         Tls => format!("encryption = \"Tls\", {identity}"),
     };
     let connect = match connect {
         Insecure => "encryption = \"Insecure\"",
+        StartTls => "encryption = \"StartTls\", ca_path = \"ca.pem\"",
         Tls => "encryption = \"Tls\", ca_path = \"ca.pem\"",
     };
     format!(
@@ -126,6 +162,7 @@ pub fn client(proxy: &Proxy, bind: Encryption) -> Peer {
     let address = proxy.address(SERVICE);
     match bind {
         Insecure => peer::client(address),
+        StartTls => peer::starttls_client(address),
         Tls => peer::tls_client(address),
     }
 }

@@ -42,7 +42,7 @@ impl Dovecot {
     /// Where it listens.
     pub fn address(&self, encryption: Encryption) -> SocketAddr {
         match encryption {
-            Encryption::Insecure => self.imap,
+            Encryption::Insecure | Encryption::StartTls => self.imap,
             Encryption::Tls => self.imaps,
         }
     }

@@ -22,15 +22,23 @@ pub fn client(address: SocketAddr) -> Peer {
 
 /// Connects as a client, and does the TLS handshake.
 pub fn tls_client(address: SocketAddr) -> Peer {
-    let name = ServerName::try_from("localhost").expect("a name");
-    let connection = ClientConnection::new(certs().client_config(), name).expect("a client");
-    client(address).handshake(connection.into()).expect("a TLS handshake")
+    client(address).start_tls()
+}
+
+/// Connects as a client, and upgrades by STARTTLS.
+pub fn starttls_client(address: SocketAddr) -> Peer {
+    let mut client = client(address);
+    client.expect_line_starting("* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] proxy: ");
+    client.send("tls STARTTLS\r\n");
+    client.expect_line_starting("tls OK proxy: ");
+    client.start_tls()
 }
 
 /// A listening server on a loopback port.
 pub struct Server {
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
+    by_starttls: bool,
 }
 
 impl Server {
@@ -39,12 +47,17 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         // On Linux this is also the deadline of accept.
         SockRef::from(&listener).set_read_timeout(Some(DEADLINE)).expect("a deadline");
-        Self { listener, tls: None }
+        Self { listener, tls: None, by_starttls: false }
     }
 
     /// With TLS from the first byte.
     pub fn listen_tls(config: Arc<ServerConfig>) -> Self {
         Self { tls: Some(config), ..Self::listen() }
+    }
+
+    /// With TLS after STARTTLS.
+    pub fn listen_starttls(config: Arc<ServerConfig>) -> Self {
+        Self { by_starttls: true, ..Self::listen_tls(config) }
     }
 
     /// Where it listens.
@@ -60,7 +73,12 @@ impl Server {
     /// The next connection, or why its TLS handshake failed.
     pub fn try_accept(&self) -> io::Result<Peer> {
         let (tcp, _) = self.listener.accept().expect("the proxy connects");
-        let peer = Peer::plain(tcp);
+        let mut peer = Peer::plain(tcp);
+        if self.by_starttls {
+            peer.send("* OK please begin TLS\r\n");
+            peer.expect("proxy STARTTLS\r\n");
+            peer.send("proxy OK begin TLS\r\n");
+        }
         match &self.tls {
             None => Ok(peer),
             Some(config) => {
@@ -89,6 +107,13 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Does the TLS handshake as a client.
+    pub fn start_tls(self) -> Self {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connection = ClientConnection::new(certs().client_config(), name).expect("a client");
+        self.handshake(connection.into()).expect("a TLS handshake")
+    }
+
     /// Sends all of it.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.write(bytes.as_ref()).expect("sent");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     bench::Encryption,
-    peer::{Peer, client, tls_client},
+    peer::{Peer, client, starttls_client, tls_client},
     secrets::{ACCOUNT, USER},
 };
 
@@ -20,10 +20,14 @@ impl Transcript {
     pub fn connect(address: SocketAddr, encryption: Encryption) -> Self {
         let peer = match encryption {
             Encryption::Insecure => client(address),
+            Encryption::StartTls => starttls_client(address),
             Encryption::Tls => tls_client(address),
         };
         let mut transcript = Self { peer, commands: 0, messages: Vec::new() };
-        transcript.wait_for("");
+        // A client has its greeting before STARTTLS.
+        if encryption != Encryption::StartTls {
+            transcript.wait_for("");
+        }
         transcript
     }
 

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     common::{
-        bench::Encryption::{self, Insecure, Tls},
+        bench::Encryption::{self, Insecure, StartTls, Tls},
         peer::{self, Peer},
         proxy::DEADLINE,
         secrets::{ACCOUNT, USER},
@@ -29,9 +29,13 @@ impl Session {
     pub fn open(address: SocketAddr, encryption: Encryption) -> Self {
         let mut peer = match encryption {
             Insecure => peer::client(address),
+            StartTls => peer::starttls_client(address),
             Tls => peer::tls_client(address),
         };
-        peer.expect_line_starting("* OK");
+        // A client has its greeting before STARTTLS.
+        if encryption != StartTls {
+            peer.expect_line_starting("* OK");
+        }
         let mut session = Self(peer);
         session.command(&format!("LOGIN {USER} {ACCOUNT}"));
         session

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::common::{
-    bench::Encryption::{self, Insecure, Tls},
+    bench::Encryption::{self, Insecure, StartTls, Tls},
     certs::{CHAIN, KEY, certs},
     proxy::{DEADLINE, keep_log},
     secrets,
@@ -221,6 +221,7 @@ pub fn service(name: &str, bind: SocketAddr, encryption: Encryption, upstream: u
     );
     let encryption = match encryption {
         Insecure => "encryption = \"Insecure\"".to_owned(),
+        StartTls => format!("encryption = \"StartTls\", {identity}"),
         Tls => format!("encryption = \"Tls\", {identity}"),
     };
     format!(

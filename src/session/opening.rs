@@ -1,0 +1,46 @@
+//! What the proxy settles with the server before the session's messages pass.
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{
+    connect::{ConnectError, Upstream},
+    ending::Ending,
+    leg::{Leg, Stream},
+};
+use crate::{
+    relay::{Fault, Opening, Relay, Step, Tap},
+    tls::Security,
+};
+
+/// Upgrades by STARTTLS where that is configured, and sends `id` (the arguments of an ID command) if
+/// there is one. The leg that it returns begins with the greeting.
+pub(super) async fn open<T: Tap>(
+    mut stream: Box<dyn Stream>,
+    upstream: &Upstream,
+    id: Option<Vec<u8>>,
+    relay: &mut Relay<T>,
+) -> Result<Leg, Ending> {
+    let start_tls = matches!(upstream.security, Security::StartTls(_));
+    if !start_tls && id.is_none() {
+        return Ok(Leg::new(stream));
+    }
+    let mut opening = Opening::new(start_tls, id);
+    let mut inbox = BytesMut::with_capacity(4096);
+    loop {
+        stream.write_all_buf(opening.to_server()).await.map_err(ConnectError::Lost)?;
+        stream.flush().await.map_err(ConnectError::Lost)?;
+        inbox.clear();
+        if stream.read_buf(&mut inbox).await.map_err(ConnectError::Lost)? == 0 {
+            return Err(Fault::Server("the server closed the connection before it greeted").into());
+        }
+        match opening.server_sent(&inbox, relay.tap())? {
+            Step::Continue => {}
+            Step::Upgrade => {
+                stream = upstream.handshake(stream).await?;
+                opening.upgraded(relay.tap());
+            }
+            Step::Done(bytes) => return Ok(Leg::with_inbox(stream, &bytes)),
+        }
+    }
+}
