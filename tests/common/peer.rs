@@ -114,6 +114,12 @@ impl Peer {
         self.handshake(connection.into()).expect("a TLS handshake")
     }
 
+    /// Does the TLS handshake as a server.
+    pub fn start_tls_as_server(self, config: Arc<ServerConfig>) -> Self {
+        let connection = ServerConnection::new(config).expect("a server");
+        self.handshake(connection.into()).expect("a TLS handshake")
+    }
+
     /// Sends all of it.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.write(bytes.as_ref()).expect("sent");
@@ -269,10 +275,15 @@ impl Peer {
 
     /// Waits until the connection is gone, in whatever way. What comes before is dropped.
     pub fn gone(&mut self) {
+        self.gone_after_reading();
+        self.ahead.clear();
+    }
+
+    fn gone_after_reading(&mut self) {
         loop {
             match self.read() {
                 Ok(0) => return,
-                Ok(_) => self.ahead.clear(),
+                Ok(_) => self.ahead.truncate(1000),
                 Err(error) => {
                     let timed_out = error.kind() == ErrorKind::WouldBlock;
                     assert!(!timed_out, "the connection is still there");
@@ -280,6 +291,13 @@ impl Peer {
                 }
             }
         }
+    }
+
+    /// Waits until the connection is gone; nothing must come before.
+    #[track_caller]
+    pub fn gone_without_a_word(&mut self) {
+        self.gone_after_reading();
+        assert!(self.ahead.is_empty(), "expected nothing, but came {}", show(&self.ahead));
     }
 
     fn plain(tcp: TcpStream) -> Self {
