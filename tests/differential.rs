@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{
     bench::{
-        Encryption::{self, Insecure, Tls},
+        Encryption::{self, Insecure, StartTls, Tls},
         service_to,
     },
     dovecot::Dovecot,
@@ -35,6 +35,31 @@ fn insecure_to_insecure() {
 #[test]
 fn insecure_to_tls() {
     same_through_the_proxy(Insecure, Tls);
+}
+
+#[test]
+fn insecure_to_starttls() {
+    same_through_the_proxy(Insecure, StartTls);
+}
+
+#[test]
+fn starttls_to_insecure() {
+    same_through_the_proxy(StartTls, Insecure);
+}
+
+#[test]
+fn starttls_to_starttls() {
+    same_through_the_proxy(StartTls, StartTls);
+}
+
+#[test]
+fn starttls_to_tls() {
+    same_through_the_proxy(StartTls, Tls);
+}
+
+#[test]
+fn tls_to_starttls() {
+    same_through_the_proxy(Tls, StartTls);
 }
 
 #[test]

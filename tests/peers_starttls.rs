@@ -216,7 +216,9 @@ fn a_server_that_falls_silent() {
         let proxy = Proxy::start(&service(Insecure, StartTls, &server, keys));
         let client = peer::client(proxy.address(SERVICE));
         let mut upstream = server.accept();
-        said.iter().for_each(|line| upstream.send(line));
+        for line in said {
+            upstream.send(line);
+        }
         told_bye(client);
         upstream.gone();
     }

@@ -24,8 +24,10 @@ impl Transcript {
             Encryption::Tls => tls_client(address),
         };
         let mut transcript = Self { peer, commands: 0, messages: Vec::new() };
-        // A client has its greeting before STARTTLS.
-        if encryption != Encryption::StartTls {
+        if encryption == Encryption::StartTls {
+            // Its greeting came before STARTTLS.
+            transcript.messages.push("* OK [CAPABILITY STARTTLS]".to_owned());
+        } else {
             transcript.wait_for("");
         }
         transcript
