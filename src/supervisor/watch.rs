@@ -1,12 +1,14 @@
 //! Follows the config file and the files that it names.
 //!
 //! What is watched are directories: a file that is replaced by a rename, or reached through a
-//! symbolic link that is swapped, has another inode afterwards.
+//! symbolic link that is swapped, has another inode afterwards. Of their entries, only those count
+//! that lead to a file.
 
 use std::{
     collections::HashSet,
     fs, mem,
     path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -29,6 +31,31 @@ const MAX_LINKS: usize = 40;
 pub(super) struct Watch {
     watcher: RecommendedWatcher,
     directories: HashSet<PathBuf>,
+    entries: Arc<Entries>,
+}
+
+/// Whatever, when it changes, can make a file another one.
+#[derive(Default)]
+struct Entries(Mutex<HashSet<PathBuf>>);
+
+impl Entries {
+    /// Whether an event is about one of them, or may be.
+    fn concern(&self, event: &notify::Result<Event>) -> bool {
+        let Ok(event) = event else { return true };
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        !matches!(event.kind, EventKind::Access(_))
+            && (event.need_rescan()
+                || event.paths.is_empty()
+                || event.paths.iter().any(|path| entries.contains(path)))
+    }
+
+    /// Puts others in their place. Returns whether there are new ones.
+    fn replace(&self, entries: HashSet<PathBuf>) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = !entries.is_subset(&held);
+        *held = entries;
+        more
+    }
 }
 
 impl Watch {
@@ -36,14 +63,17 @@ impl Watch {
     pub(super) fn new(inputs: mpsc::Sender<Input>) -> notify::Result<Self> {
         // One place is enough: an event that waits there stands for all.
         let (sender, events) = mpsc::channel(1);
+        let entries = Arc::new(Entries::default());
+        let counting = Arc::clone(&entries);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            let is_change = event.map_or(true, |event| !matches!(event.kind, EventKind::Access(_)));
-            if is_change && let Err(TrySendError::Closed(())) = sender.try_send(()) {
+            if counting.concern(&event)
+                && let Err(TrySendError::Closed(())) = sender.try_send(())
+            {
                 tracing::debug!("a file changed after the last look");
             }
         })?;
         tokio::spawn(debounce(events, inputs));
-        Ok(Self { watcher, directories: HashSet::new() })
+        Ok(Self { watcher, directories: HashSet::new(), entries })
     }
 
     /// To be called before each look at the files: a directory that was replaced by another of its
@@ -59,14 +89,17 @@ impl Watch {
     }
 
     /// Watches these files from now on. To be called after each look at them, since links may lead
-    /// elsewhere. Returns whether there are directories that were not watched during that look.
+    /// elsewhere. Returns whether there is anything that was not watched during that look.
     pub(super) fn follow<'f>(&mut self, files: impl IntoIterator<Item = &'f Path>) -> bool {
-        let directories: HashSet<_> = files.into_iter().flat_map(directories_of).collect();
+        let mut entries: HashSet<_> = files.into_iter().flat_map(entries_of).collect();
+        let directories: HashSet<_> =
+            entries.iter().filter_map(|entry| entry.parent()).map(Path::to_owned).collect();
+        entries.extend(directories.iter().cloned());
+        let mut more = self.entries.replace(entries);
         for gone in self.directories.difference(&directories) {
             // It may be gone from the file system, too.
             let _ = self.watcher.unwatch(gone);
         }
-        let mut more = false;
         for new in directories.difference(&self.directories) {
             match self.watcher.watch(new, RecursiveMode::NonRecursive) {
                 // One that went away just now has another in its place at the next look.
@@ -101,21 +134,22 @@ async fn debounce(mut events: mpsc::Receiver<()>, inputs: mpsc::Sender<Input>) {
     }
 }
 
-/// The directories in which a change can make `file` another: its own, and that of each symbolic
-/// link on the way to it. In place of one that is not there, the nearest above it that is.
-fn directories_of(file: &Path) -> HashSet<PathBuf> {
+/// The directory entries on which it depends what `file` is: its own, and that of each symbolic link
+/// on the way to it. In place of one in a directory that is not there, the first that is missing.
+fn entries_of(file: &Path) -> HashSet<PathBuf> {
     let mut found = HashSet::new();
     let mut path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     for _ in 0..MAX_LINKS {
         match first_link(&path) {
             Some((link, resolved)) => {
-                found.extend(existing_parent(&link));
+                found.insert(link);
                 path = resolved;
             }
             None => break,
         }
     }
-    found.extend(existing_parent(&path));
+    let in_a_directory = |path: &&Path| path.parent().is_some_and(Path::is_dir);
+    found.extend(path.ancestors().find(in_a_directory).map(Path::to_owned));
     found
 }
 
@@ -138,10 +172,6 @@ fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
     None
 }
 
-fn existing_parent(path: &Path) -> Option<PathBuf> {
-    path.ancestors().skip(1).find(|directory| directory.is_dir()).map(Path::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -149,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_on_the_way() {
+    fn entries_on_the_way() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let at = |name: &str| root.join(name);
@@ -160,11 +190,26 @@ mod tests {
         symlink("../archive/current/cert.pem", at("live/cert.pem")).unwrap();
         let expected = |names: &[&str]| names.iter().map(|name| at(name)).collect::<HashSet<_>>();
         assert_eq!(
-            directories_of(&at("live/cert.pem")),
-            expected(&["live", "archive", "archive/v1"])
+            entries_of(&at("live/cert.pem")),
+            expected(&["live/cert.pem", "archive/current", "archive/v1/cert.pem"])
         );
-        assert_eq!(directories_of(&at("live/none/such.pem")), expected(&["live"]));
+        assert_eq!(entries_of(&at("live/none/such.pem")), expected(&["live/none"]));
         symlink("loop", at("loop")).unwrap();
-        assert!(directories_of(&at("loop")).contains(&root));
+        assert_eq!(entries_of(&at("loop")), expected(&["loop"]));
+    }
+
+    #[test]
+    fn only_what_leads_to_a_file_counts() {
+        let entries = Entries::default();
+        assert!(entries.replace(["/etc", "/etc/config.toml"].map(PathBuf::from).into()));
+        assert!(!entries.replace(["/etc/config.toml"].map(PathBuf::from).into()));
+        let event = |kind: EventKind, path: &str| Ok(Event::new(kind).add_path(path.into()));
+        let modified = EventKind::Modify(notify::event::ModifyKind::Any);
+        assert!(entries.concern(&event(modified, "/etc/config.toml")));
+        assert!(entries.concern(&Ok(Event::new(EventKind::Other))));
+        assert!(entries.concern(&Err(notify::Error::generic("overflow"))));
+        assert!(!entries.concern(&event(modified, "/etc/imap-proxy.log")));
+        let read = EventKind::Access(notify::event::AccessKind::Any);
+        assert!(!entries.concern(&event(read, "/etc/config.toml")));
     }
 }
