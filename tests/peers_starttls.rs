@@ -238,8 +238,7 @@ fn a_server_whose_certificate_is_not_trusted() {
 /// What a client sends ahead is kept until the server is ready, and nothing is forged.
 #[test]
 fn capabilities_from_before_tls_are_forgotten() {
-    let server = Server::listen();
-    let proxy = Proxy::start(&service(Insecure, StartTls, &server, ""));
+    let (proxy, server) = in_clear();
     let mut client = peer::client(proxy.address(SERVICE));
     client.send("A1 NOOP\r\n");
     let mut upstream = server.accept();
@@ -258,4 +257,8 @@ fn capabilities_from_before_tls_are_forgotten() {
     // LITERAL+ was said before TLS only: the literal waits.
     client.send("A2 SEARCH TEXT {5+}\r\nalice\r\n");
     upstream.expect("A2 SEARCH TEXT {5}\r\n");
+    // The trace tells whose words they were.
+    for line in ["server→proxy Greeting", "proxy→server Command", "proxy→client Greeting"] {
+        proxy.wait_log(line);
+    }
 }

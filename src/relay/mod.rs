@@ -109,6 +109,8 @@ pub struct Relay<T> {
     phase: Phase,
     /// The proxy has greeted the client, before TLS.
     client_greeted: bool,
+    /// Whose words the greeting is that the client gets.
+    greeting_by: Party,
     bye_seen: bool,
     /// Names that were taken out of a list, upper case.
     stripped: HashSet<Vec<u8>>,
@@ -131,6 +133,7 @@ impl<T: Tap> Relay<T> {
             answers: BytesMut::new(),
             phase: Phase::ServerGreeting,
             client_greeted: false,
+            greeting_by: Party::Server,
             bye_seen: false,
             stripped: HashSet::new(),
         }
@@ -149,6 +152,11 @@ impl<T: Tap> Relay<T> {
     /// Where the messages are shown.
     pub fn tap(&mut self) -> &mut T {
         &mut self.tap
+    }
+
+    /// The greeting that is to come is in the proxy's words, as after STARTTLS with the server.
+    pub fn greeting_by_proxy(&mut self) {
+        self.greeting_by = Party::Proxy;
     }
 
     /// Whether the server has greeted.

@@ -88,10 +88,11 @@ impl<T: Tap> Relay<T> {
         let head = self.response_head(line);
         let kind = self.response_kind(head);
         let to = self.react(head)?;
-        self.tap.line(Party::Server, line);
+        let by = if kind == Kind::Greeting { self.greeting_by } else { Party::Server };
+        self.tap.line(by, line);
         if head.is_text() {
             self.take_text(line, to);
-            self.response_complete(to, kind);
+            self.response_complete(by, to, kind);
         } else {
             self.to_client.extend_from_slice(line);
             self.data_line_complete(line::announcement(line), kind);
@@ -199,13 +200,13 @@ impl<T: Tap> Relay<T> {
                 self.responses.state = State::Literal { left: literal.size };
                 self.take_literal(&[]);
             }
-            None => self.response_complete(Party::Client, kind),
+            None => self.response_complete(Party::Server, Party::Client, kind),
         }
     }
 
-    fn response_complete(&mut self, to: Party, kind: Kind) {
+    fn response_complete(&mut self, by: Party, to: Party, kind: Kind) {
         self.responses.continued = false;
-        self.tap.end(Party::Server, to, kind);
+        self.tap.end(by, to, kind);
         self.release_answers();
     }
 
@@ -260,7 +261,7 @@ impl<T: Tap> Relay<T> {
             self.responses.state = State::Line;
             match announcement {
                 Some(_) => self.data_line_complete(announcement, kind),
-                None => self.response_complete(to, kind),
+                None => self.response_complete(Party::Server, to, kind),
             }
         }
         chunk.len()

@@ -39,6 +39,7 @@ pub(super) async fn open<T: Tap>(
             Step::Upgrade => {
                 stream = upstream.handshake(stream).await?;
                 opening.upgraded(relay.tap());
+                relay.greeting_by_proxy();
             }
             Step::Done(bytes) => return Ok(Leg::with_inbox(stream, &bytes)),
         }
