@@ -2,7 +2,11 @@
 
 mod common;
 
-use common::bench::{Bench, COMBINATIONS, Encryption::Insecure, GREETING, exchange, told_bye};
+use common::bench::{
+    Bench, COMBINATIONS,
+    Encryption::{Insecure, StartTls},
+    GREETING, exchange, told_bye,
+};
 
 /// The last bytes and the end of the stream may come in one segment.
 #[test]
@@ -164,11 +168,15 @@ fn client_that_leaves_before_the_greeting_frees_the_server() {
     for (bind, connect) in COMBINATIONS {
         let bench = Bench::new(bind, connect, "timeouts = { greeting = \"1h\" }");
         let (client, mut server) = bench.connect();
-        drop(client);
+        client.reset();
         server.gone();
 
+        // With STARTTLS the server has the word: it is given 10 seconds.
+        if connect == StartTls && bind != Insecure {
+            continue;
+        }
         let (client, mut server) = bench.connect();
-        client.reset();
+        drop(client);
         server.gone();
     }
 }

@@ -262,3 +262,19 @@ fn capabilities_from_before_tls_are_forgotten() {
         proxy.wait_log(line);
     }
 }
+
+/// As a monitor does that closes its side at once and reads.
+#[test]
+fn a_client_that_only_reads_gets_the_greeting() {
+    let server = Server::listen_starttls(certs().server_config());
+    let proxy = Proxy::start(&service(Insecure, StartTls, &server, ""));
+    let mut client = peer::client(proxy.address(SERVICE));
+    client.shutdown_write();
+    let mut upstream = server.accept();
+    upstream.expect("proxy CAPABILITY\r\n");
+    upstream.send("proxy OK done\r\n");
+    client.expect("* OK proxy: the server is ready\r\n");
+    upstream.eof();
+    drop(upstream);
+    client.eof();
+}

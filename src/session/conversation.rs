@@ -11,16 +11,18 @@ use bytes::Buf;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{ending::Ending, leg::Leg};
+use super::{
+    ending::Ending,
+    leg::{LAST_WORDS, Leg},
+};
 use crate::{
     config::Timeouts,
     relay::{Fault, Relay, Tap},
 };
 
-/// How long a server may be silent after its client said that it would send nothing more.
+/// How long a server may be silent after its client said that it would send nothing more; see
+/// [`LAST_WORDS`] for where it has to speak before the client's last words can go to it.
 const HALF_CLOSED: Duration = Duration::from_secs(60);
-/// The same, if it has to speak before the client's last words can go to it.
-const LAST_WORDS: Duration = Duration::from_secs(10);
 /// For the goodbye of a session that the proxy's stop interrupts.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(3);
 

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
@@ -27,6 +27,9 @@ const READ_SIZE: usize = 32 * 1024;
 /// read yet is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(3);
 const LINGER_BYTES: usize = 1024 * 1024;
+
+/// How long a server may take to say what it has to say to a client that sends nothing more.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// One side of a session.
 pub(super) struct Leg {
@@ -83,21 +86,25 @@ impl Leg {
         }
     }
 
-    /// Waits until nothing more can come from the peer, and nothing did that waits to be taken in.
+    /// Waits until the peer is gone. One that only said that it will send nothing more, and sent
+    /// nothing before, has a little longer: it may want to read.
     pub(super) async fn gone(&mut self) -> Ending {
-        poll_fn(|cx| {
+        let broke = poll_fn(|cx| {
             loop {
                 match self.fill(cx) {
-                    Ok(true) if self.eof && self.inbox.is_empty() => {
-                        return Poll::Ready(Ending::ClientClosed);
-                    }
+                    Ok(true) if self.eof && self.inbox.is_empty() => return Poll::Ready(None),
                     Ok(true) => {}
                     Ok(false) => return Poll::Pending,
-                    Err(error) => return Poll::Ready(Ending::ClientLost(error)),
+                    Err(error) => return Poll::Ready(Some(error)),
                 }
             }
         })
-        .await
+        .await;
+        if let Some(error) = broke {
+            return Ending::ClientLost(error);
+        }
+        sleep(LAST_WORDS).await;
+        Ending::ClientClosed
     }
 
     /// Writes what waits, as far as the peer takes it. Returns whether it took anything.
