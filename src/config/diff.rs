@@ -102,13 +102,10 @@ fn change(old: &Service, new: &Service) -> Option<Change> {
     if old.bind.address != new.bind.address {
         return Some(Change::Address);
     }
-    let same_but_identity = |bind: &Bind| Service { bind: bind.clone(), ..new.clone() };
+    let security = old.bind.security.clone();
+    let old_identity = Service { bind: Bind { security, ..new.bind.clone() }, ..new.clone() };
     let same_kind = discriminant(&old.bind.security) == discriminant(&new.bind.security);
-    Some(if same_kind && *old == same_but_identity(&old.bind) {
-        Change::Identity
-    } else {
-        Change::NewSessions
-    })
+    Some(if same_kind && *old == old_identity { Change::Identity } else { Change::NewSessions })
 }
 
 #[cfg(test)]
@@ -128,8 +125,17 @@ mod tests {
     fn service(name: &str, port: u16) -> Service {
         Service {
             name: name.into(),
-            bind: Bind { address: address(port), security: Security::Insecure },
-            connect: Connect { address: address(993), security: Security::Insecure },
+            bind: Bind {
+                address: address(port),
+                proxy_protocol_from: Vec::new(),
+                security: Security::Insecure,
+            },
+            connect: Connect {
+                address: address(993),
+                proxy_protocol: None,
+                send_client_id: false,
+                security: Security::Insecure,
+            },
             trace: Trace::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -160,6 +166,16 @@ mod tests {
             (
                 vec![a()],
                 with(|s| s.trace.level = TraceLevel::Off),
+                "changed \"a\" (for new sessions)",
+            ),
+            (
+                vec![a()],
+                with(|s| s.bind.proxy_protocol_from.push("10.0.0.0/8".parse().unwrap())),
+                "changed \"a\" (for new sessions)",
+            ),
+            (
+                vec![a()],
+                with(|s| s.connect.send_client_id = true),
                 "changed \"a\" (for new sessions)",
             ),
             (vec![a()], with(|s| s.limits.command_line = 9), "changed \"a\" (for new sessions)"),
@@ -218,6 +234,10 @@ mod tests {
             let changed = Diff::between(&old, &new).changed;
             assert_eq!(changed.first().map(|(_, change)| *change), expected);
         }
+        let mut balanced = with(&two, 1);
+        balanced.services[0].bind.proxy_protocol_from.push("::1/128".parse().unwrap());
+        let changed = Diff::between(&with(&one, 1), &balanced).changed;
+        assert_eq!(changed[0].1, Change::NewSessions);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
@@ -70,6 +71,8 @@ impl fmt::Display for Service {
 pub struct Bind {
     /// Host and port to listen on.
     pub address: HostPort,
+    /// The load balancers: from there a PROXY header is required, and believed.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// The identity to show, where there is TLS.
     pub security: Security<Identity>,
 }
@@ -79,8 +82,22 @@ pub struct Bind {
 pub struct Connect {
     /// Host and port to connect to.
     pub address: HostPort,
+    /// Whether the server is told of the client by a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether the server is told of the client by the command ID.
+    pub send_client_id: bool,
     /// How to verify the server, where there is TLS.
     pub security: Security<ConnectTls>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary, and tells whether the client spoke TLS.
+    V2,
 }
 
 /// How a server's certificate is verified.
@@ -167,7 +184,7 @@ pub struct Trace {
 /// `[timeouts]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For the TLS handshake with the client.
+    /// For the TLS handshake with the client, and before it for a load balancer's PROXY header.
     pub handshake: Duration,
     /// For name resolution, TCP connect and TLS handshake with the server.
     pub connect: Duration,

@@ -6,10 +6,10 @@ use toml::Spanned;
 
 use super::{
     fields::Fields,
-    model::{Bind, Connect, ConnectTls, HostPort},
+    model::{Bind, Connect, ConnectTls, HostPort, ProxyProtocol},
     problem::Reported,
     read::Unique,
-    values::{Encryption, Host, IdentityType, Port},
+    values::{Encryption, Host, IdentityType, Network, Port},
 };
 use crate::tls::{self, Identity, IdentityFile};
 
@@ -21,6 +21,7 @@ pub(super) fn bind(
     let encryption = fields.required::<Encryption>("encryption").map(Spanned::into_inner);
     let host = fields.required::<Host>("host");
     let port = fields.optional::<Port<0>>("port");
+    let balancers = fields.list::<Network>("proxy_protocol_from");
     let identity = fields.table("identity", |fields| identity(fields, folder));
 
     let security = match (encryption, identity?) {
@@ -40,13 +41,16 @@ pub(super) fn bind(
         let message = format!("`{address}` is the address of a service already, in line {line}");
         fields.reports.wrong(&at, format_args!("{message}; every service needs its own"));
     }
-    Ok(Bind { address, security: security? })
+    let proxy_protocol_from = balancers?.into_iter().map(|Network(network)| network).collect();
+    Ok(Bind { address, proxy_protocol_from, security: security? })
 }
 
 pub(super) fn connect(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Connect, Reported> {
     let encryption = fields.required::<Encryption>("encryption").map(Spanned::into_inner);
     let host = fields.required::<Host>("host").map(Spanned::into_inner);
     let port = fields.optional::<Port<1>>("port");
+    let proxy_protocol = fields.optional::<ProxyProtocol>("proxy_protocol");
+    let send_client_id = fields.optional::<bool>("send_client_id");
     let ca = fields.optional::<String>("ca_path").and_then(|path| {
         let Some(path) = path else { return Ok(None) };
         let at = path.span();
@@ -69,6 +73,8 @@ pub(super) fn connect(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Conn
     let tls = ConnectTls { server_name: name, ca_path, ca_certificates };
     Ok(Connect {
         address: HostPort { host: text, port },
+        proxy_protocol: proxy_protocol?.map(Spanned::into_inner),
+        send_client_id: send_client_id?.is_some_and(Spanned::into_inner),
         security: encryption.with(Some(tls), || fields.missing("host"))?,
     })
 }

@@ -1,7 +1,8 @@
 //! The values of single keys, each parsed to a type that cannot hold a wrong one.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use serde::{
     Deserialize, Deserializer,
     de::{self, Visitor},
@@ -227,6 +228,31 @@ impl TryFrom<String> for Capability {
     }
 }
 
+/// One of `proxy_protocol_from`: an address, or a network with all bits behind its prefix zero.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Network(pub(super) IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let address = text.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+        match address.or_else(|_| text.parse()) {
+            Ok(network) if network.addr() == network.network() => Ok(Self(network)),
+            Ok(network) => Err(format!(
+                "{text:?} has bits behind its prefix; did you mean `{}` or `{}`?",
+                network.trunc(),
+                network.addr()
+            )),
+            Err(_) => Err(format!(
+                "{text:?} is no address; expected one such as \"192.0.2.1\", or a network such as \
+                 \"10.0.0.0/8\" or \"fd00::/8\""
+            )),
+        }
+    }
+}
+
 /// `filter` of the log.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "String")]
@@ -336,6 +362,23 @@ mod tests {
         }
         for wrong in ["", " ", "*", "[::1]", "a:143", "imap://a", "-", "a b", "a..b", "\u{e9}"] {
             assert!(Host::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn networks_are_addresses_or_have_a_prefix() {
+        for (text, network) in [
+            ("192.0.2.1", "192.0.2.1/32"),
+            ("::1", "::1/128"),
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("fd00::/8", "fd00::/8"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+        ] {
+            assert_eq!(Network::try_from(text.to_owned()).unwrap().0.to_string(), network);
+        }
+        for wrong in ["", "localhost", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", "10/8", "[::1]"] {
+            assert!(Network::try_from(wrong.to_owned()).is_err(), "{wrong}");
         }
     }
 

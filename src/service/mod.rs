@@ -111,8 +111,14 @@ pub fn setup(
     })?;
     Ok(Setup {
         service: Arc::clone(&config.name),
+        balancers: config.bind.proxy_protocol_from.clone(),
         clients: config.bind.security.map(|identity| ArcSwap::new(identity.server_config())),
-        upstream: Upstream { address: config.connect.address.clone(), security: upstream },
+        upstream: Upstream {
+            address: config.connect.address.clone(),
+            proxy_protocol: config.connect.proxy_protocol,
+            send_client_id: config.connect.send_client_id,
+            security: upstream,
+        },
         limits: config.limits.clone(),
         policy: Policy::new(&config.allow_capabilities),
         timeouts: config.timeouts.clone(),

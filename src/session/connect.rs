@@ -4,6 +4,7 @@ use std::{io, time::Duration};
 
 use thiserror::Error;
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpStream, lookup_host},
     time::timeout,
 };
@@ -12,13 +13,20 @@ use tokio_rustls::{
     rustls::{self, CertificateError, pki_types::ServerName},
 };
 
-use super::leg::Stream;
-use crate::{config::HostPort, tls::Security};
+use super::{arrival::Origin, leg::Stream, proxy_header};
+use crate::{
+    config::{HostPort, ProxyProtocol},
+    tls::Security,
+};
 
 /// A server, and how to get to it.
 pub struct Upstream {
     /// Where it is.
     pub address: HostPort,
+    /// Whether it is told of the client before anything else.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether it is told of the client by the command ID.
+    pub send_client_id: bool,
     /// How to verify it, and the name that its certificate must carry, where there is TLS.
     pub security: Security<(TlsConnector, ServerName<'static>)>,
 }
@@ -53,13 +61,21 @@ impl ConnectError {
 
 impl Upstream {
     /// Connects within `limit`, which counts for everything together.
-    pub(super) async fn connect(&self, limit: Duration) -> Result<Box<dyn Stream>, ConnectError> {
-        timeout(limit, self.connect_unbounded()).await.unwrap_or(Err(ConnectError::Timeout))
+    pub(super) async fn connect(
+        &self,
+        origin: &Origin,
+        limit: Duration,
+    ) -> Result<Box<dyn Stream>, ConnectError> {
+        timeout(limit, self.connect_unbounded(origin)).await.unwrap_or(Err(ConnectError::Timeout))
     }
 
-    async fn connect_unbounded(&self) -> Result<Box<dyn Stream>, ConnectError> {
-        let socket = self.connect_tcp().await?;
+    async fn connect_unbounded(&self, origin: &Origin) -> Result<Box<dyn Stream>, ConnectError> {
+        let mut socket = self.connect_tcp().await?;
         socket.set_nodelay(true).map_err(ConnectError::Connect)?;
+        if let Some(version) = self.proxy_protocol {
+            let header = proxy_header::build(version, origin);
+            socket.write_all(&header).await.map_err(ConnectError::Connect)?;
+        }
         match &self.security {
             Security::Insecure | Security::StartTls(_) => Ok(Box::new(socket)),
             Security::Tls(_) => self.handshake(socket).await,

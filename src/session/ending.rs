@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use super::connect::ConnectError;
+use super::{arrival::Unannounced, connect::ConnectError};
 use crate::relay::Fault;
 
 /// Why a session ended.
@@ -16,6 +16,8 @@ pub(super) enum Ending {
     ServerClosed,
     #[error("the client logged out")]
     LoggedOut,
+    #[error("{0}")]
+    Unannounced(#[from] Unannounced),
     #[error("TLS handshake with the client failed: {0}")]
     Handshake(io::Error),
     #[error("the client did not finish the TLS handshake in time")]
@@ -51,7 +53,8 @@ impl Ending {
             | Self::LoggedOut
             | Self::IdleTimeout
             | Self::Shutdown => None,
-            Self::Handshake(_)
+            Self::Unannounced(_)
+            | Self::Handshake(_)
             | Self::HandshakeTimeout
             | Self::ClientLost(_)
             | Self::LoginTimeout
@@ -80,6 +83,7 @@ impl Ending {
             | Self::LoggedOut
             | Self::TurnedAway
             | Self::ClientClosed
+            | Self::Unannounced(_)
             | Self::Handshake(_)
             | Self::HandshakeTimeout
             | Self::ClientLost(_)

@@ -1,15 +1,19 @@
 //! One client's life: handshake, connect, carry messages, say goodbye.
 
+mod arrival;
+mod client_id;
 mod connect;
 mod conversation;
 mod ending;
 mod leg;
 mod opening;
+mod proxy_header;
 mod start_tls;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +27,7 @@ use crate::{
     tls::Security,
     trace::{SessionContext, SessionId, SessionTap, TraceHandle},
 };
+use arrival::Origin;
 use conversation::Conversation;
 use ending::Ending;
 use leg::{Leg, Stream};
@@ -31,6 +36,8 @@ use leg::{Leg, Stream};
 pub struct Setup {
     /// The name of the service.
     pub service: Arc<str>,
+    /// The load balancers, which tell by the PROXY protocol who the client is.
+    pub balancers: Vec<IpNet>,
     /// How we show ourselves to clients; what TLS needs is read once per handshake.
     pub clients: Security<ArcSwap<ServerConfig>>,
     /// Where the session goes to.
@@ -49,13 +56,23 @@ pub struct Setup {
 
 /// Serves one client to its end. After `stop` it ends as soon as no command is under way.
 pub async fn run(
-    socket: TcpStream,
-    client: SocketAddr,
+    mut socket: TcpStream,
+    peer: SocketAddr,
     setup: Arc<Setup>,
     stop: CancellationToken,
 ) {
     let id = SessionId::next();
-    let ending = serve(socket, client, &id, &setup, &stop).await;
+    let origin = tokio::select! {
+        // Who comes directly is known already.
+        biased;
+        origin = arrival::origin(&mut socket, peer, &setup) => origin,
+        () = stop.cancelled() => Err(Ending::Shutdown),
+    };
+    let client = origin.as_ref().map_or(peer, |origin| origin.client);
+    let ending = match origin {
+        Ok(origin) => serve(socket, origin, &id, &setup, &stop).await,
+        Err(ending) => ending,
+    };
     let service = &setup.service;
     match ending.fault() {
         Some("server") => tracing::warn!(
@@ -70,7 +87,7 @@ pub async fn run(
 
 async fn serve(
     socket: TcpStream,
-    client: SocketAddr,
+    mut origin: Origin,
     id: &SessionId,
     setup: &Setup,
     stop: &CancellationToken,
@@ -79,13 +96,14 @@ async fn serve(
     let shaken = tokio::select! {
         // Without TLS there is no handshake to wait for: the client can be told.
         biased;
-        shaken = arrive(socket, setup) => shaken,
+        shaken = arrive(socket, &mut origin, setup) => shaken,
         () = stop.cancelled() => Err(Ending::Shutdown),
     };
     let mut client_leg = match shaken {
         Ok(stream) => Leg::new(stream),
         Err(ending) => return ending,
     };
+    let client = origin.client;
     let server = setup.upstream.address.to_string();
     tracing::debug!(
         imap.service = %setup.service, imap.session = %id, imap.client = %client, imap.server = %server,
@@ -100,7 +118,7 @@ async fn serve(
             return turn_away(client_leg, relay, ending, setup).await;
         }
         let shaken = tokio::select! {
-            shaken = shake_hands(client_leg.into_stream(), identity, setup) => shaken,
+            shaken = shake_hands(client_leg.into_stream(), identity, &mut origin, setup) => shaken,
             () = stop.cancelled() => Err(Ending::Shutdown),
         };
         client_leg = match shaken {
@@ -110,7 +128,7 @@ async fn serve(
         relay.tls_established();
     }
     let connected = tokio::select! {
-        connected = connect(setup, &mut relay) => connected,
+        connected = connect(setup, &origin, id, &mut relay) => connected,
         ending = client_leg.gone() => Err(ending),
         () = stop.cancelled() => Err(Ending::Shutdown),
     };
@@ -125,31 +143,46 @@ async fn serve(
 }
 
 /// What comes before the client's first word: TLS, where the listener is for that.
-async fn arrive(socket: TcpStream, setup: &Setup) -> Result<Box<dyn Stream>, Ending> {
+async fn arrive(
+    socket: TcpStream,
+    origin: &mut Origin,
+    setup: &Setup,
+) -> Result<Box<dyn Stream>, Ending> {
     socket.set_nodelay(true).map_err(Ending::ClientLost)?;
     match &setup.clients {
         Security::Insecure | Security::StartTls(_) => Ok(Box::new(socket)),
-        Security::Tls(identity) => shake_hands(socket, identity, setup).await,
+        Security::Tls(identity) => shake_hands(socket, identity, origin, setup).await,
     }
 }
 
 async fn shake_hands(
     stream: impl Stream + 'static,
     identity: &ArcSwap<ServerConfig>,
+    origin: &mut Origin,
     setup: &Setup,
 ) -> Result<Box<dyn Stream>, Ending> {
     let acceptor = TlsAcceptor::from(identity.load_full());
     match timeout(setup.timeouts.handshake, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Ok(stream)) => {
+            origin.shook_hands(stream.get_ref().1.protocol_version());
+            Ok(Box::new(stream))
+        }
         Ok(Err(error)) => Err(Ending::Handshake(error)),
         Err(_) => Err(Ending::HandshakeTimeout),
     }
 }
 
 /// The way to the server, up to where its greeting can be read.
-async fn connect<T: Tap>(setup: &Setup, relay: &mut Relay<T>) -> Result<Leg, Ending> {
-    let stream = setup.upstream.connect(setup.timeouts.connect).await?;
-    let opening = opening::open(stream, &setup.upstream, None, relay);
+async fn connect<T: Tap>(
+    setup: &Setup,
+    origin: &Origin,
+    session: &SessionId,
+    relay: &mut Relay<T>,
+) -> Result<Leg, Ending> {
+    let upstream = &setup.upstream;
+    let stream = upstream.connect(origin, setup.timeouts.connect).await?;
+    let id = upstream.send_client_id.then(|| client_id::arguments(origin, session).into_bytes());
+    let opening = opening::open(stream, upstream, id, relay);
     timeout(setup.timeouts.greeting, opening).await.unwrap_or(Err(Ending::GreetingTimeout))
 }
 
