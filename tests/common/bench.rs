@@ -62,6 +62,17 @@ impl Bench {
         Self { proxy, server, bind, connect }
     }
 
+    /// With these encryptions, and with these keys for the listener and for the server, each with a
+    /// comma behind it. The server never speaks TLS by itself.
+    pub fn between(bind: Encryption, bind_keys: &str, connect: Encryption, keys: &str) -> Self {
+        let server = Server::listen();
+        let config = service(bind, connect, &server, "")
+            .replacen("bind = { ", &format!("bind = {{ {bind_keys} "), 1)
+            .replacen("connect = { ", &format!("connect = {{ {keys} "), 1);
+        let proxy = Proxy::start(&config);
+        Self { proxy, server, bind }
+    }
+
     /// As [`Bench::new`], for a config that shows secrets in the log.
     pub fn revealing(keys: &str) -> Self {
         let server = Server::listen();

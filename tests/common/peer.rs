@@ -4,20 +4,28 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::Arc,
     thread,
     time::Duration,
 };
 
 use rustls::{ClientConnection, Connection, ServerConfig, ServerConnection, pki_types::ServerName};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{certs::certs, proxy::DEADLINE};
 
 /// Connects as a client without TLS.
 pub fn client(address: SocketAddr) -> Peer {
     Peer::plain(TcpStream::connect(address).expect("the proxy accepts"))
+}
+
+/// As [`client`], from this address of this host.
+pub fn client_from(from: IpAddr, address: SocketAddr) -> Peer {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::new(from, 0).into()).expect("an address of this host");
+    socket.connect(&address.into()).expect("the proxy accepts");
+    Peer::plain(socket.into())
 }
 
 /// Connects as a client, and does the TLS handshake.
@@ -109,8 +117,33 @@ pub struct Peer {
 impl Peer {
     /// Does the TLS handshake as a client.
     pub fn start_tls(self) -> Self {
+        self.tls_after([])
+    }
+
+    /// Its own address.
+    pub fn address(&self) -> SocketAddr {
+        self.tcp.local_addr().expect("connected")
+    }
+
+    /// Does the TLS handshake of a client. This goes before it, in the same segment.
+    pub fn tls_after(mut self, before: impl AsRef<[u8]>) -> Self {
         let name = ServerName::try_from("localhost").expect("a name");
-        let connection = ClientConnection::new(certs().client_config(), name).expect("a client");
+        let mut connection =
+            ClientConnection::new(certs().client_config(), name).expect("a client");
+        let mut segment = before.as_ref().to_vec();
+        while connection.wants_write() {
+            connection.write_tls(&mut segment).expect("encrypted");
+        }
+        self.send(segment);
+        self.handshake(connection.into()).expect("a TLS handshake")
+    }
+
+    /// Reads these bytes from the socket, and not one more; then does the TLS handshake of a server.
+    pub fn expect_and_tls(mut self, before: impl AsRef<[u8]>) -> Self {
+        let mut read = vec![0; before.as_ref().len()];
+        self.tcp.read_exact(&mut read).expect("what goes before TLS");
+        assert_eq!(show(&read), show(before.as_ref()));
+        let connection = ServerConnection::new(certs().server_config()).expect("a server");
         self.handshake(connection.into()).expect("a TLS handshake")
     }
 
