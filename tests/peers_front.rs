@@ -8,7 +8,7 @@ use std::fs;
 use common::{
     bench::{
         Bench,
-        Encryption::{Insecure, Tls},
+        Encryption::{Insecure, StartTls, Tls},
         GREETING, SERVICE, exchange,
     },
     peer::{self, Peer},
@@ -126,6 +126,21 @@ fn tls_begins_behind_the_header() {
     }
 }
 
+#[test]
+fn starttls_comes_behind_the_header() {
+    let bench = Bench::between(StartTls, FROM_HERE, Insecure, "proxy_protocol = \"v2\",");
+    let mut peer = connect(&bench);
+    peer.send(v2(0x21, 0x11, V4));
+    peer.expect_line_starting("* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] proxy: ");
+    peer.send("A0 STARTTLS\r\n");
+    peer.expect_line_starting("A0 OK proxy: ");
+    let mut peer = peer.start_tls();
+    let mut server = bench.server.accept();
+    server.expect(v2(0x21, 0x11, &[V4, TLS_13].concat()));
+    server.send(GREETING);
+    exchange(&mut peer, &mut server, b"A1 NOOP\r\n", b"A1 OK done\r\n");
+}
+
 /// Ends such a connection, says so in one line, and never bothers the server.
 #[track_caller]
 fn is_refused(bench: &Bench, send: impl FnOnce(&mut Peer), reason: &str) {
@@ -141,7 +156,7 @@ fn is_refused(bench: &Bench, send: impl FnOnce(&mut Peer), reason: &str) {
 
 #[test]
 fn a_load_balancer_without_a_good_header_is_refused() {
-    for bind in [Insecure, Tls] {
+    for bind in [Insecure, StartTls, Tls] {
         let bench = Bench::between(bind, FROM_HERE, Insecure, "");
         let none = "sent something else than a PROXY header";
         let invalid = "sent a PROXY header that makes no sense";
@@ -164,17 +179,6 @@ fn a_load_balancer_without_a_good_header_is_refused() {
         is_refused(&bench, |peer| peer.send_and_end(&V4_TEXT[..20]), half);
         let binary = v2(0x21, 0x11, V4);
         is_refused(&bench, |peer| peer.send_and_end(&binary[..binary.len() - 1]), half);
-        let (header, client) = headers().remove(0);
-        let mark = bench.proxy.mark();
-        let mut peer = connect(&bench);
-        let peer = match bind {
-            Insecure => {
-                peer.send(header);
-                peer
-            }
-            Tls => peer.tls_after(header),
-        };
-        works_for(&bench, peer, client.expect("a client"), mark);
     }
 }
 
@@ -296,4 +300,81 @@ fn what_the_load_balancer_said_goes_on_to_the_server() {
     let mut peer = connect(&bench);
     peer.send("PROXY UNKNOWN\r\n");
     bench.server.accept().expect(v4_of(&peer, &bench, "v2", b""));
+}
+
+/// The arguments of the ID command for this client, the session's name left out.
+fn id_fields(client: &str, port: u16, connected: &str, at: u16, transport: &str) -> [String; 2] {
+    [
+        format!(
+            "(\"x-originating-ip\" \"{client}\" \"x-originating-port\" \"{port}\" \
+             \"x-connected-ip\" \"{connected}\" \"x-connected-port\" \"{at}\" \"x-session-id\" \""
+        ),
+        format!("\" \"x-client-transport\" \"{transport}\" \"x-proxy-ttl\" \"4\")\r\n"),
+    ]
+}
+
+/// The server's next line is an ID command with these fields. Returns its tag.
+#[track_caller]
+fn expect_id(server: &mut Peer, [start, end]: &[String; 2]) -> String {
+    let line = String::from_utf8(server.line()).expect("UTF-8");
+    let (tag, arguments) = line.split_once(" ID ").expect("an ID command");
+    let session = arguments.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+    let is_name =
+        |name: &str| name.len() < 65 && name.chars().all(|c| c.is_alphanumeric() || c == '-');
+    assert!(session.is_some_and(is_name), "expected {start}NAME{end} but came {line}");
+    tag.to_owned()
+}
+
+/// It comes before any command of the client, and the client sees nothing of it.
+#[test]
+fn the_server_may_be_told_by_id() {
+    for bind in [Insecure, Tls] {
+        for connect in [Insecure, Tls, StartTls] {
+            let bench = Bench::between(bind, "", connect, "send_client_id = true,");
+            for answer in ["* ID NIL\r\n@ OK done\r\n", "@ NO who?\r\n", "@ BAD what?\r\n"] {
+                let (mut peer, mut server) = bench.connect();
+                peer.send("A1 NOOP\r\n");
+                match connect {
+                    Insecure => server.send(GREETING),
+                    Tls => {
+                        server = server.expect_and_tls("");
+                        server.send(GREETING);
+                    }
+                    StartTls => {
+                        server.send("* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n");
+                        server.expect("proxy STARTTLS\r\n");
+                        server.send("proxy OK go on\r\n");
+                        server = server.expect_and_tls("");
+                        server.expect("proxy CAPABILITY\r\n");
+                        server.send("* CAPABILITY IMAP4rev1 IDLE\r\nproxy OK done\r\n");
+                    }
+                }
+                let transport = if bind == Tls { "TLS" } else { "insecure" };
+                let (from, to) = (peer.address().port(), bench.proxy.address(SERVICE).port());
+                let fields = id_fields("127.0.0.1", from, "127.0.0.1", to, transport);
+                let tag = expect_id(&mut server, &fields);
+                server.expect_nothing_so_far();
+                server.send(answer.replace('@', &tag));
+                peer.expect_line_starting("* OK ");
+                server.expect("A1 NOOP\r\n");
+                server.send("A1 OK done\r\n");
+                peer.expect("A1 OK done\r\n");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_load_balancer_said_goes_on_by_id() {
+    let bench = Bench::between(Insecure, FROM_HERE, Insecure, "send_client_id = true,");
+    for (header, client, connected, transport) in [
+        (V6_TEXT.into(), "2001:db8::7", "2001:db8::2", "insecure"),
+        (v2(0x21, 0x11, &[V4, TLS_13].concat()), "192.0.2.7", "198.51.100.2", "TLS"),
+    ] {
+        let mut peer = connect(&bench);
+        peer.send(header);
+        let mut server = bench.server.accept();
+        server.send(GREETING);
+        expect_id(&mut server, &id_fields(client, 49152, connected, 143, transport));
+    }
 }

@@ -70,7 +70,7 @@ impl Bench {
             .replacen("bind = { ", &format!("bind = {{ {bind_keys} "), 1)
             .replacen("connect = { ", &format!("connect = {{ {keys} "), 1);
         let proxy = Proxy::start(&config);
-        Self { proxy, server, bind }
+        Self { proxy, server, bind, connect }
     }
 
     /// As [`Bench::new`], for a config that shows secrets in the log.

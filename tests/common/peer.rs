@@ -143,8 +143,7 @@ impl Peer {
         let mut read = vec![0; before.as_ref().len()];
         self.tcp.read_exact(&mut read).expect("what goes before TLS");
         assert_eq!(show(&read), show(before.as_ref()));
-        let connection = ServerConnection::new(certs().server_config()).expect("a server");
-        self.handshake(connection.into()).expect("a TLS handshake")
+        self.start_tls_as_server(certs().server_config())
     }
 
     /// Does the TLS handshake as a server.
