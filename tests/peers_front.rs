@@ -71,7 +71,7 @@ fn works_for(bench: &Bench, mut peer: Peer, client: &str, mark: usize) {
     server.eof();
     drop(server);
     peer.eof();
-    let ended = bench.proxy.wait_log_after(mark, "session ended: ");
+    let ended = bench.proxy.wait_log_after(mark, " ended: ");
     assert!(ended.contains(&format!("client={client:?}")), "{client} in: {ended}");
     let started = bench.proxy.wait_log_after(mark, "session started");
     assert!(started.contains(&format!("client={client:?}")), "{client} in: {started}");
@@ -194,6 +194,23 @@ fn a_load_balancer_that_never_sends_its_header_is_cut_off() {
 fn set_handshake(bench: &Bench, limit: &str) {
     let config = fs::read_to_string(bench.proxy.config()).expect("readable");
     bench.proxy.reload(&format!("{config}timeouts = {{ handshake = \"{limit}\" }}\n"));
+}
+
+/// Balancers check in every other second.
+#[test]
+fn health_checks_do_not_fill_the_log() {
+    let bench = Bench::between(Insecure, FROM_HERE, Insecure, "");
+    for header in [b"PROXY UNKNOWN\r\n".to_vec(), v2(0x20, 0x00, b""), Vec::new()] {
+        let mark = bench.proxy.mark();
+        let mut peer = connect(&bench);
+        let own = v4_of(&peer, &bench, "v1", b"");
+        peer.send(if header.is_empty() { own } else { header });
+        let mut server = bench.server.accept();
+        peer.reset();
+        server.gone();
+        bench.proxy.wait_log_after(mark, "DEBUG health check ended: ");
+        assert!(!bench.proxy.log_after(mark).contains("session ended"), "that is for clients");
+    }
 }
 
 /// Many a check looks only whether anybody listens: nobody is at fault.

@@ -24,6 +24,8 @@ pub(super) struct Origin {
     pub(super) connected: SocketAddr,
     /// The name of the version of TLS that it speaks; `None` without TLS.
     pub(super) tls: Option<String>,
+    /// Whether it is a load balancer's own connection, such as a health check.
+    pub(super) is_balancers: bool,
 }
 
 impl Origin {
@@ -68,15 +70,18 @@ pub(super) async fn origin(
     setup: &Setup,
 ) -> Result<Origin, Ending> {
     let connected = canonical(socket.local_addr().map_err(Ending::ClientLost)?);
-    let direct = Origin { client: peer, connected, tls: None };
+    let direct = Origin { client: peer, connected, tls: None, is_balancers: false };
     let balancer = peer.ip();
     if !setup.balancers.iter().any(|trusted| trusted.contains(&balancer)) {
         return Ok(direct);
     }
     let announced = timeout(setup.timeouts.handshake, announcement(socket)).await;
     match announced.unwrap_or(Err(What::Timeout)) {
-        Ok(Announcement::Client(origin)) => Ok(origin),
-        Ok(Announcement::Balancer) => Ok(direct),
+        // In version 1, HAProxy announces its checks like this.
+        Ok(Announcement::Client(origin)) => {
+            Ok(Origin { is_balancers: origin.client == peer, ..origin })
+        }
+        Ok(Announcement::Balancer) => Ok(Origin { is_balancers: true, ..direct }),
         Ok(Announcement::Nothing) => Err(Ending::ClientClosed),
         Err(what) => Err(Unannounced { balancer, what }.into()),
     }

@@ -10,7 +10,7 @@ const PROXIES_BEHIND: u8 = 4;
 /// The arguments of ID that a Dovecot reads whose `login_trusted_networks` holds our address. It
 /// reads those of the first ID only, so a client's own, which comes later, forges nothing.
 pub(super) fn arguments(origin: &Origin, session: &SessionId) -> String {
-    let Origin { client, connected, tls } = origin;
+    let Origin { client, connected, tls, .. } = origin;
     let transport = if tls.is_some() { "TLS" } else { "insecure" };
     let fields = [
         ("x-originating-ip", client.ip().to_string()),
@@ -55,6 +55,7 @@ mod tests {
                 client: client.parse().unwrap(),
                 connected: connected.parse().unwrap(),
                 tls: tls.map(str::to_owned),
+                is_balancers: false,
             };
             let expected = format!("({})", expected.replace('@', &session.to_string()));
             assert_eq!(arguments(&origin, &session), expected);

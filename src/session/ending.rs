@@ -68,6 +68,11 @@ impl Ending {
         }
     }
 
+    /// Whether the client left, in whatever way.
+    pub(super) fn is_leave(&self) -> bool {
+        matches!(self, Self::ClientClosed | Self::ClientLost(_))
+    }
+
     /// What follows `* BYE proxy: `, where the client can still be told.
     pub(super) fn bye(&self) -> Option<&'static str> {
         match self {

@@ -69,6 +69,7 @@ pub async fn run(
         () = stop.cancelled() => Err(Ending::Shutdown),
     };
     let client = origin.as_ref().map_or(peer, |origin| origin.client);
+    let is_check = origin.as_ref().is_ok_and(|origin| origin.is_balancers);
     let ending = match origin {
         Ok(origin) => serve(socket, origin, &id, &setup, &stop).await,
         Err(ending) => ending,
@@ -78,6 +79,10 @@ pub async fn run(
         Some("server") => tracing::warn!(
             imap.service = %service, imap.session = %id, imap.client = %client,
             imap.server = %setup.upstream.address, fault = "server", "session ended: {ending}"
+        ),
+        // Balancers look in every other second, and many leave by a reset.
+        _ if is_check && ending.is_leave() => tracing::debug!(
+            imap.service = %service, imap.session = %id, imap.client = %client, "health check ended: {ending}"
         ),
         fault => tracing::info!(
             imap.service = %service, imap.session = %id, imap.client = %client, fault, "session ended: {ending}"

@@ -99,6 +99,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Option<Origin>, Wrong> {
                 client: canonical(*source),
                 connected: canonical(*destination),
                 tls: ssl.map(|ssl| tls_version(&ssl)),
+                is_balancers: false,
             }))
         }
     }
@@ -155,6 +156,7 @@ mod tests {
             client: client.parse().unwrap(),
             connected: connected.parse().unwrap(),
             tls: tls.map(str::to_owned),
+            is_balancers: false,
         }
     }
 

@@ -5,6 +5,8 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::{fs::chown, process::CommandExt},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -12,6 +14,7 @@ use tempfile::TempDir;
 use super::{
     bench::Encryption,
     certs::certs,
+    proxy::DEADLINE,
     secrets::{ACCOUNT, USER},
 };
 
@@ -22,16 +25,42 @@ pub struct Dovecot {
     owner: Owner,
     imap: SocketAddr,
     imaps: SocketAddr,
+    proxied: SocketAddr,
+    /// Config beside the template's.
+    more: &'static str,
 }
+
+/// Believes proxies at 127.0.0.1 who their clients are.
+const TRUSTING: &str = "
+login_trusted_networks = 127.0.0.1/32
+haproxy_trusted_networks = 127.0.0.1/32
+service imap-login {
+  inet_listener imap_proxied {
+    @LISTEN@ = 127.0.0.1
+    port = @PROXIED_PORT@
+    haproxy = yes
+  }
+}
+";
 
 impl Dovecot {
     /// Starts it, with nothing but empty mailboxes. Returns once it listens.
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// As [`Dovecot::start`]. It believes 127.0.0.1 who the client is: by ID, and by a PROXY
+    /// header on [`Dovecot::proxied`].
+    pub fn start_trusting() -> Self {
+        Self::start_with(TRUSTING)
+    }
+
+    fn start_with(more: &'static str) -> Self {
         // Between the choice of a port and its use, somebody else may take it.
         const ATTEMPTS: usize = 5;
         let mut refusals = String::new();
         for _ in 0..ATTEMPTS {
-            match Self::try_start() {
+            match Self::try_start(more) {
                 Ok(dovecot) => return dovecot,
                 Err(refusal) => refusals += &refusal,
             }
@@ -47,15 +76,35 @@ impl Dovecot {
         }
     }
 
+    /// Where it waits for PROXY headers, if it does.
+    pub fn proxied(&self) -> SocketAddr {
+        self.proxied
+    }
+
+    /// Waits for a line of its log that has all of these.
+    #[track_caller]
+    pub fn wait_log(&self, needles: &[&str]) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        let is_it = |line: &&str| needles.iter().all(|needle| line.contains(needle));
+        loop {
+            let log = self.log();
+            if let Some(line) = log.lines().find(is_it) {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < deadline, "no {needles:?} in the log of Dovecot");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// All it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("dovecot.log")).unwrap_or_default()
     }
 
-    fn try_start() -> Result<Self, String> {
-        let (imap, imaps) = free_addresses();
-        let dovecot =
-            Self { dir: TempDir::new().expect("a folder"), owner: Owner::find(), imap, imaps };
+    fn try_start(more: &'static str) -> Result<Self, String> {
+        let [imap, imaps, proxied] = free_addresses();
+        let (dir, owner) = (TempDir::new().expect("a folder"), Owner::find());
+        let dovecot = Self { dir, owner, imap, imaps, proxied, more };
         let dir = dovecot.dir.path();
         certs().copy_to(dir);
         fs::write(dir.join("users"), format!("{USER}:{ACCOUNT}\n")).expect("users written");
@@ -75,7 +124,10 @@ impl Dovecot {
     }
 
     fn config(&self) -> String {
-        template()
+        let (template, listen) = template();
+        format!("{template}{}", self.more)
+            .replace("@LISTEN@", listen)
+            .replace("@PROXIED_PORT@", &self.proxied.port().to_string())
             .replace("@DIR@", self.dir.path().to_str().expect("a UTF-8 path"))
             .replace("@USER@", &self.owner.user)
             .replace("@GROUP@", &self.owner.group)
@@ -93,7 +145,7 @@ impl Dovecot {
 impl Drop for Dovecot {
     fn drop(&mut self) {
         let _ = self.command("/usr/bin/doveadm").arg("stop").status();
-        if std::thread::panicking() {
+        if thread::panicking() {
             eprintln!("--- log of Dovecot ---\n{}----------------------", self.log());
         }
     }
@@ -138,19 +190,20 @@ fn id(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("a name").trim().to_owned()
 }
 
-/// The config text for the Dovecot that is installed: 2.4 changed nearly every setting.
-fn template() -> &'static str {
+/// The config text for the Dovecot that is installed, and its key for an address to listen on: 2.4
+/// changed nearly every setting.
+fn template() -> (&'static str, &'static str) {
     let output = Command::new("/usr/sbin/dovecot").arg("--version").output();
     let version = output.expect("Dovecot is installed").stdout;
     if version.starts_with(b"2.3.") {
-        include_str!("../../deploy/try/dovecot-2.3.conf")
+        (include_str!("../../deploy/try/dovecot-2.3.conf"), "address")
     } else {
-        include_str!("../../deploy/try/dovecot-2.4.conf")
+        (include_str!("../../deploy/try/dovecot-2.4.conf"), "listen")
     }
 }
 
-fn free_addresses() -> (SocketAddr, SocketAddr) {
-    let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let listeners = (listen(), listen());
-    (listeners.0.local_addr().expect("bound"), listeners.1.local_addr().expect("bound"))
+fn free_addresses() -> [SocketAddr; 3] {
+    let listen = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    // All at once, or else they might be the same.
+    [(); 3].map(listen).map(|listener| listener.local_addr().expect("bound"))
 }
