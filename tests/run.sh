@@ -15,7 +15,7 @@ failed=()
 
 need_rust && need_commands cc:build-essential dovecot:dovecot-imapd curl:curl mutt:mutt mbsync:isync \
   python3:python3 openssl:openssl shellcheck:shellcheck mandoc:mandoc setpriv:util-linux \
-  script:bsdutils systemd-analyze:systemd || exit
+  script:bsdutils systemd-analyze:systemd haproxy:haproxy fail2ban-regex:fail2ban || exit
 
 # Runs a command, shows its output and captures it. Arguments: what it is, command
 step() {

@@ -84,6 +84,11 @@ pub async fn run(
         _ if is_check && ending.is_leave() => tracing::debug!(
             imap.service = %service, imap.session = %id, imap.client = %client, "health check ended: {ending}"
         ),
+        // The address stands in the message for those who read nothing else, as fail2ban.
+        Some("client") if !matches!(ending, Ending::Unannounced(_)) => tracing::info!(
+            imap.service = %service, imap.session = %id, imap.client = %client, fault = "client",
+            "session ended: {ending}, client {}", client.ip()
+        ),
         fault => tracing::info!(
             imap.service = %service, imap.session = %id, imap.client = %client, fault, "session ended: {ending}"
         ),
