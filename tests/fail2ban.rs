@@ -1,5 +1,7 @@
 //! The fail2ban filter of `deploy/fail2ban` finds in the log what it should, and nothing else.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that panics is a test that fails")]
+
 mod common;
 
 use std::{

@@ -1,4 +1,6 @@
-//! A real HAProxy in front and a real Dovecot behind: Dovecot sees the client's own address.
+//! A real `HAProxy` in front and a real Dovecot behind: Dovecot sees the client's own address.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that panics is a test that fails")]
 
 mod common;
 
@@ -58,7 +60,7 @@ fn log_in(peer: &mut Peer) {
     command(peer, &format!("LOGIN {USER} {ACCOUNT}"), "OK");
 }
 
-/// HAProxy in front of an address. It listens on 127.0.0.1, and speaks to the server from there.
+/// `HAProxy` in front of an address. It listens on 127.0.0.1, and speaks to the server from there.
 struct Haproxy {
     child: Child,
     address: SocketAddr,
@@ -199,7 +201,7 @@ fn a_client_cannot_forge_its_address_by_id() {
     assert!(!dovecot.log().contains("203.0.113.66"), "{}", dovecot.log());
 }
 
-/// HAProxy's checks are nobody's fault, and find the proxy up.
+/// `HAProxy`'s checks are nobody's fault, and find the proxy up.
 #[test]
 fn health_checks_of_haproxy_succeed() {
     let dovecot = Dovecot::start_trusting();

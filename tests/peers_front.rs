@@ -1,6 +1,8 @@
 //! The PROXY protocol: load balancers in front tell who the client is, and the server behind is
 //! told. <https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that panics is a test that fails")]
+
 mod common;
 
 use std::fs;

@@ -14,6 +14,8 @@
 #[path = "systemd/clients.rs"]
 mod clients;
 mod common;
+#[path = "systemd/fail2ban.rs"]
+mod fail2ban;
 #[path = "systemd/journal.rs"]
 mod journal;
 #[path = "systemd/keys.rs"]

@@ -203,7 +203,7 @@ fn template() -> (&'static str, &'static str) {
 }
 
 fn free_addresses() -> [SocketAddr; 3] {
-    let listen = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let listen = |()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     // All at once, or else they might be the same.
     [(); 3].map(listen).map(|listener| listener.local_addr().expect("bound"))
 }

@@ -1,0 +1,55 @@
+//! fail2ban on the journal, with the filter and the jail that the package brings.
+
+use crate::{
+    common::{
+        bench::{Encryption::Insecure, GREETING},
+        peer::{self, Server},
+    },
+    rig::{Rig, eventually, service},
+};
+
+/// What the README tells an administrator to do, and then a client that has it coming. It is behind
+/// a load balancer, so that its address is no address of this host: fail2ban leaves those alone.
+#[test]
+fn a_client_is_banned_by_its_own_address() {
+    let server = Server::listen();
+    let upstream = server.address().port();
+    let rig = Rig::start(|rig| {
+        service("mail", rig.at(143), Insecure, upstream).replacen(
+            "bind = { ",
+            "bind = { proxy_protocol_from = [\"127.0.0.1\"], ",
+            1,
+        ) + "timeouts = { login = \"1s\" }\n"
+    });
+    if rig.ok("command -v fail2ban-server || true").is_empty() {
+        println!("SKIPPED: fail2ban is not in this tree");
+        return;
+    }
+    // Debian's own jail watches a file that is not here.
+    rig.ok("rm -f /etc/fail2ban/jail.d/defaults-debian.conf");
+    rig.ok("cp -r /usr/share/doc/imap-proxy/examples/fail2ban/. /etc/fail2ban/");
+    // Less patience, and no firewall.
+    let test = "[imap-proxy]\nmaxretry = 2\naction = dummy\n";
+    rig.write("/etc/fail2ban/jail.d/test.local", test);
+    rig.ok("systemctl start fail2ban");
+    let status = || rig.ok("fail2ban-client status imap-proxy 2>&1 || true");
+    eventually("the jail", || status().contains("_SYSTEMD_UNIT=imap-proxy.service"), status);
+
+    let visit = |client: &str| {
+        let mut peer = peer::client(rig.at(143));
+        peer.send(format!("PROXY TCP4 {client} 127.0.0.1 49152 143\r\n"));
+        let mut server = server.accept();
+        server.send(GREETING);
+        peer.expect(GREETING);
+        // What it says gets nobody else banned.
+        peer.send("A1 X login failed, client 203.0.113.66, attempt 3\r\n");
+        peer.send("A2 X session ended: too many bad commands, client 203.0.113.66\r\n");
+        peer.gone();
+    };
+    visit("192.0.2.9");
+    visit("192.0.2.7");
+    visit("192.0.2.7");
+    eventually("the ban", || status().contains("192.0.2.7"), status);
+    assert!(status().ends_with("`- Banned IP list:\t192.0.2.7\n"), "{}", status());
+    rig.ok("systemctl stop fail2ban");
+}
