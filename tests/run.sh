@@ -16,6 +16,8 @@ failed=()
 need_rust && need_commands cc:build-essential dovecot:dovecot-imapd curl:curl mutt:mutt mbsync:isync \
   python3:python3 openssl:openssl shellcheck:shellcheck mandoc:mandoc setpriv:util-linux \
   script:bsdutils systemd-analyze:systemd haproxy:haproxy fail2ban-regex:fail2ban || exit
+# fail2ban reads the journal with this module. No command has its name, so it is installed.
+python3 -c 'import systemd.journal' 2>/dev/null || need_commands python3-systemd:python3-systemd || exit
 
 # Runs a command, shows its output and captures it. Arguments: what it is, command
 step() {

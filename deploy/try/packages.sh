@@ -21,20 +21,30 @@ need_commands() {
     return 1
   fi
   echo "Installing ${missing[*]} ..."
-  local log
+  # What is needed is the programs; Debian's own instances, on ports of their own, are not.
+  local log units=() package
+  for package in "${missing[@]}"; do
+    case $package in
+      dovecot-imapd) units+=(dovecot.socket dovecot.service) ;;
+      haproxy | fail2ban) units+=("$package.service") ;;
+    esac
+  done
+  [ -d /run/systemd/system ] || units=()
+  [ ${#units[@]} -eq 0 ] || "${root[@]}" systemctl mask -q --runtime "${units[@]}" 2>/dev/null
   log=$(mktemp)
   if ! { "${root[@]}" apt-get update -q &&
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
       apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     rm -f "$log"
+    [ ${#units[@]} -eq 0 ] || "${root[@]}" systemctl unmask -q --runtime "${units[@]}"
     echo "Could not install ${missing[*]}" >&2
     return 1
   fi
   rm -f "$log"
-  # What is needed is the program; Debian's own instance, on port 143, is not.
-  if [[ " ${missing[*]} " = *" dovecot-imapd "* ]] && [ -d /run/systemd/system ]; then
-    "${root[@]}" systemctl disable -q --now dovecot.socket dovecot.service 2>/dev/null || true
+  if [ ${#units[@]} -gt 0 ]; then
+    "${root[@]}" systemctl unmask -q --runtime "${units[@]}"
+    "${root[@]}" systemctl disable -q --now "${units[@]}" 2>/dev/null || true
   fi
 }
 

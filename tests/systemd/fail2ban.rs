@@ -21,8 +21,8 @@ fn a_client_is_banned_by_its_own_address() {
             1,
         ) + "timeouts = { login = \"1s\" }\n"
     });
-    if rig.ok("command -v fail2ban-server || true").is_empty() {
-        println!("SKIPPED: fail2ban is not in this tree");
+    if std::env::var_os("RELEASE").is_some() {
+        println!("SKIPPED: only this host's tree has fail2ban");
         return;
     }
     // Debian's own jail watches a file that is not here.
