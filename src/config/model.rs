@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
-use crate::tls::{Identity, Security};
+use crate::tls::{Downstream, Identity, Security};
 
 pub use crate::relay::Limits;
 
@@ -29,9 +29,20 @@ impl Config {
     /// The files of certificates and keys that it names.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.services.iter().flat_map(|service| {
-            let identity = service.bind.security.tls().into_iter().flat_map(Identity::files);
-            let ca = service.connect.security.tls().and_then(|tls| tls.ca_path.as_deref());
-            identity.chain(ca)
+            let bind = service.bind.security.tls().into_iter().flat_map(Downstream::files);
+            let connect = service.connect.security.tls();
+            let ca = connect.and_then(|tls| tls.ca_path.as_deref());
+            let identity = connect.and_then(|tls| tls.identity.as_ref());
+            bind.chain(ca).chain(identity.into_iter().flat_map(Identity::files))
+        })
+    }
+
+    /// What is valid, but may not be meant; a line each.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.services.iter().flat_map(|service| {
+            let warnings = service.bind.security.tls().map(Downstream::warnings);
+            let line = |warning| format!("service {:?}: {warning}", service.name);
+            warnings.into_iter().flatten().map(line)
         })
     }
 }
@@ -70,8 +81,8 @@ impl fmt::Display for Service {
 pub struct Bind {
     /// Host and port to listen on.
     pub address: HostPort,
-    /// The identity to show, where there is TLS.
-    pub security: Security<Identity>,
+    /// The identities to show, where there is TLS.
+    pub security: Security<Downstream>,
 }
 
 /// The side towards the server.
@@ -83,7 +94,7 @@ pub struct Connect {
     pub security: Security<ConnectTls>,
 }
 
-/// How a server's certificate is verified.
+/// How a server's certificate is verified, and which one it is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectTls {
     /// The name (or IP address) that the certificate must carry: the `host` of the address.
@@ -92,6 +103,8 @@ pub struct ConnectTls {
     pub ca_path: Option<PathBuf>,
     /// What `ca_path` held when it was read, so that a changed file is a changed config.
     pub ca_certificates: Vec<CertificateDer<'static>>,
+    /// What a server that asks for a certificate is shown.
+    pub identity: Option<Identity>,
 }
 
 /// A host (name or IP address, IPv6 without brackets) and a port.

@@ -21,7 +21,7 @@ use crate::{
     config::{Timeouts, Trace},
     relay::{Limits, Policy, Relay, Tap},
     tls::Security,
-    trace::{SessionContext, SessionId, SessionTap, TraceHandle},
+    trace::{self, SessionContext, SessionId, SessionTap, TraceHandle},
 };
 use conversation::Conversation;
 use ending::Ending;
@@ -55,22 +55,27 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let id = SessionId::next();
-    let ending = serve(socket, client, &id, &setup, &stop).await;
-    let service = &setup.service;
+    let mut subject = None;
+    let ending = serve(socket, client, &mut subject, &id, &setup, &stop).await;
+    let (service, subject) = (&setup.service, subject.as_deref());
     match ending.fault() {
         Some("server") => tracing::warn!(
             imap.service = %service, imap.session = %id, imap.client = %client,
-            imap.server = %setup.upstream.address, fault = "server", "session ended: {ending}"
+            imap.client_subject = subject, imap.server = %setup.upstream.address,
+            fault = "server", "session ended: {ending}"
         ),
         fault => tracing::info!(
-            imap.service = %service, imap.session = %id, imap.client = %client, fault, "session ended: {ending}"
+            imap.service = %service, imap.session = %id, imap.client = %client,
+            imap.client_subject = subject, fault, "session ended: {ending}"
         ),
     }
 }
 
+/// Sets `subject` to that of the client's certificate as soon as it is known.
 async fn serve(
     socket: TcpStream,
     client: SocketAddr,
+    subject: &mut Option<Arc<str>>,
     id: &SessionId,
     setup: &Setup,
     stop: &CancellationToken,
@@ -83,28 +88,40 @@ async fn serve(
         () = stop.cancelled() => Err(Ending::Shutdown),
     };
     let mut client_leg = match shaken {
-        Ok(stream) => Leg::new(stream),
+        Ok((stream, shown)) => {
+            *subject = shown;
+            Leg::new(stream)
+        }
         Err(ending) => return ending,
     };
     let server = setup.upstream.address.to_string();
     tracing::debug!(
-        imap.service = %setup.service, imap.session = %id, imap.client = %client, imap.server = %server,
-        "session started"
+        imap.service = %setup.service, imap.session = %id, imap.client = %client,
+        imap.client_subject = subject.as_deref(), imap.server = %server, "session started"
     );
-    let context =
-        SessionContext { service: Arc::clone(&setup.service), session: *id, client, server };
+    let context = SessionContext {
+        service: Arc::clone(&setup.service),
+        session: *id,
+        client,
+        client_subject: subject.clone(),
+        server,
+    };
     let tap = SessionTap::new(&setup.shown_at, &setup.trace, context);
     let mut relay = Relay::new(setup.limits.clone(), setup.policy.clone(), tap);
-    if let Security::StartTls(identity) = &setup.clients {
+    if let Security::StartTls(tls) = &setup.clients {
         if let Err(ending) = start_tls::converse(&mut client_leg, &mut relay, setup, stop).await {
             return turn_away(client_leg, relay, ending, setup).await;
         }
         let shaken = tokio::select! {
-            shaken = shake_hands(client_leg.into_stream(), identity, setup) => shaken,
+            shaken = shake_hands(client_leg.into_stream(), tls, setup) => shaken,
             () = stop.cancelled() => Err(Ending::Shutdown),
         };
         client_leg = match shaken {
-            Ok(stream) => Leg::new(stream),
+            Ok((stream, shown)) => {
+                subject.clone_from(&shown);
+                relay.tap().client_showed(shown);
+                Leg::new(stream)
+            }
             Err(ending) => return ending,
         };
         relay.tls_established();
@@ -124,23 +141,30 @@ async fn serve(
     ending
 }
 
+/// A client's stream, and the subject of its certificate, if it had to show one.
+type Shaken = (Box<dyn Stream>, Option<Arc<str>>);
+
 /// What comes before the client's first word: TLS, where the listener is for that.
-async fn arrive(socket: TcpStream, setup: &Setup) -> Result<Box<dyn Stream>, Ending> {
+async fn arrive(socket: TcpStream, setup: &Setup) -> Result<Shaken, Ending> {
     socket.set_nodelay(true).map_err(Ending::ClientLost)?;
     match &setup.clients {
-        Security::Insecure | Security::StartTls(_) => Ok(Box::new(socket)),
-        Security::Tls(identity) => shake_hands(socket, identity, setup).await,
+        Security::Insecure | Security::StartTls(_) => Ok((Box::new(socket), None)),
+        Security::Tls(tls) => shake_hands(socket, tls, setup).await,
     }
 }
 
 async fn shake_hands(
     stream: impl Stream + 'static,
-    identity: &ArcSwap<ServerConfig>,
+    tls: &ArcSwap<ServerConfig>,
     setup: &Setup,
-) -> Result<Box<dyn Stream>, Ending> {
-    let acceptor = TlsAcceptor::from(identity.load_full());
+) -> Result<Shaken, Ending> {
+    let acceptor = TlsAcceptor::from(tls.load_full());
     match timeout(setup.timeouts.handshake, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Ok(stream)) => {
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let subject = shown.map(|certificate| trace::client_subject(certificate).into());
+            Ok((Box::new(stream), subject))
+        }
         Ok(Err(error)) => Err(Ending::Handshake(error)),
         Err(_) => Err(Ending::HandshakeTimeout),
     }
