@@ -1,6 +1,6 @@
 //! Which of several identities a client is shown: by the name that it asks for.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ptr, sync::Arc};
 
 use tokio_rustls::rustls::{
     server::{ClientHello, ResolvesServerCert},
@@ -52,31 +52,24 @@ impl ResolvesServerCert for ByName {
 }
 
 /// What the administrator may not have meant: names that an earlier identity carries, too, and
-/// identities that nobody is shown.
+/// identities that nobody can ask for.
 pub(super) fn warnings(identities: &[Identity]) -> Vec<String> {
     let mut carriers: HashMap<&str, &Identity> = HashMap::new();
     let mut warnings = Vec::new();
     for (at, identity) in identities.iter().enumerate() {
         let path = identity.certificate_chain_path.display();
-        let mut is_shown = at == 0;
-        for name in identity.names() {
-            match carriers.get(name.as_str()) {
-                None => {
-                    carriers.insert(name, identity);
-                    is_shown = true;
-                }
-                // A certificate may carry a name twice.
-                Some(first) if std::ptr::eq(*first, identity) => {}
-                Some(first) => warnings.push(format!(
-                    "`{}` and `{path}` are both for `{name}`; clients are shown the first",
-                    first.certificate_chain_path.display()
-                )),
-            }
+        if at > 0 && identity.names().is_empty() {
+            warnings.push(format!("`{path}` carries no DNS name, so no client is shown it"));
         }
-        if !is_shown {
-            warnings.push(format!(
-                "`{path}` is shown to nobody; it needs a DNS name that no identity before it has"
-            ));
+        for name in identity.names() {
+            let first = *carriers.entry(name).or_insert(identity);
+            // A certificate may carry a name twice.
+            if !ptr::eq(first, identity) {
+                let first = first.certificate_chain_path.display();
+                warnings.push(format!(
+                    "`{first}` and `{path}` both carry `{name}`; clients are shown the first"
+                ));
+            }
         }
     }
     warnings
@@ -151,15 +144,13 @@ mod tests {
         let folder = identities[0].certificate_chain_path.parent().unwrap().display().to_string();
         let warnings: Vec<_> =
             warnings(&identities).iter().map(|w| w.replace(&format!("{folder}/"), "")).collect();
-        let nobody = "is shown to nobody; it needs a DNS name that no identity before it has";
         assert_eq!(
             warnings,
             [
-                "`0.pem` and `1.pem` are both for `a.example`; clients are shown the first",
-                &format!("`2.pem` {nobody}"),
-                "`1.pem` and `3.pem` are both for `b.example`; clients are shown the first",
-                "`0.pem` and `3.pem` are both for `a.example`; clients are shown the first",
-                &format!("`3.pem` {nobody}"),
+                "`0.pem` and `1.pem` both carry `a.example`; clients are shown the first",
+                "`2.pem` carries no DNS name, so no client is shown it",
+                "`1.pem` and `3.pem` both carry `b.example`; clients are shown the first",
+                "`0.pem` and `3.pem` both carry `a.example`; clients are shown the first",
             ]
         );
     }
