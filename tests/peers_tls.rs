@@ -1,0 +1,330 @@
+//! Which certificate is shown to whom: to clients by the name that they ask for, by clients that
+//! have to, and to servers that ask.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that panics is a test that fails")]
+
+mod common;
+
+use std::{fs, sync::Arc};
+
+use common::{
+    bench::{
+        Encryption::Insecure, Encryption::Tls, GREETING, SERVICE, exchange, service, told_bye,
+    },
+    certs::{Authority, Leaf, certs},
+    live::{Doing, Live},
+    peer::{Peer, Server, client, tls_client_with},
+    proxy::{Proxy, RELOADED},
+};
+use rcgen::{DnType, date_time_ymd};
+use rustls::{ALL_VERSIONS, ClientConfig, SupportedProtocolVersion, version};
+use tempfile::TempDir;
+
+const VERSIONS: [&[&SupportedProtocolVersion]; 2] = [&[&version::TLS12], &[&version::TLS13]];
+
+/// Starts a proxy with these identities beside it, and waits until it follows all files.
+fn start(config: &str, identities: &[(&str, &Leaf)], clients: Option<&Authority>) -> Proxy {
+    let dir = TempDir::new().expect("a folder");
+    certs().copy_to(dir.path());
+    for (name, leaf) in identities {
+        leaf.write(dir.path(), name);
+    }
+    if let Some(ca) = clients {
+        fs::write(dir.path().join("clients.pem"), ca.pem()).expect("written");
+    }
+    let file = dir.path().join("config.toml");
+    fs::write(&file, config).expect("written");
+    let proxy = Proxy::start_in(dir, &file, &[]);
+    proxy.address(SERVICE);
+    proxy.wait_log("the configuration is unchanged");
+    proxy
+}
+
+fn identity(name: &str) -> String {
+    format!(
+        "{{ type = \"CertificateChainAndLeafKey\", certificate_chain_path = \"{name}.pem\", \
+         leaf_key_path = \"{name}-key.pem\" }}"
+    )
+}
+
+/// A service with TLS for clients, and these identities for them.
+fn with_identities(server: &Server, names: &[&str]) -> String {
+    let identities: Vec<_> = names.iter().map(|name| identity(name)).collect();
+    let (one, several) = (identity("localhost"), identities.join(", "));
+    let config = service(Tls, Insecure, server, "");
+    config.replace(&format!("identity = {one}"), &format!("identities = [{several}]"))
+}
+
+/// A service with TLS for clients, which have to show a certificate.
+fn asking(server: &Server) -> String {
+    let config = service(Tls, Insecure, server, "");
+    config.replace("encryption = \"Tls\"", "encryption = \"Tls\", client_ca_path = \"clients.pem\"")
+}
+
+fn shown(proxy: &Proxy, config: &Arc<ClientConfig>, name: &str) -> Vec<u8> {
+    let peer = tls_client_with(proxy.address(SERVICE), Arc::clone(config), name);
+    peer.expect("a TLS handshake").certificate()
+}
+
+fn alice(ca: &Authority) -> Leaf {
+    ca.client(&[(DnType::OrganizationName, "Example, Inc."), (DnType::CommonName, "alice")])
+}
+
+/// As it is in a line of the log.
+const ALICE: &str = r#"client_subject="CN=alice,O=Example\\, Inc.""#;
+
+/// A session of a client that is let in.
+fn session(proxy: &Proxy, server: &Server, config: &Arc<ClientConfig>) -> (Peer, Peer) {
+    let client = tls_client_with(proxy.address(SERVICE), Arc::clone(config), "localhost");
+    let (mut client, mut server) = (client.expect("a TLS handshake"), server.accept());
+    server.send(GREETING);
+    client.expect(GREETING);
+    (client, server)
+}
+
+/// The alert that a client gets that is not let in, and the line about it.
+fn refused(proxy: &Proxy, config: &Arc<ClientConfig>) -> (String, String) {
+    let mark = proxy.mark();
+    let alert = match tls_client_with(proxy.address(SERVICE), Arc::clone(config), "localhost") {
+        Ok(mut client) => client.broken(),
+        Err(error) => error.to_string(),
+    };
+    (alert, proxy.wait_log_after(mark, "session ended: "))
+}
+
+#[test]
+fn each_name_gets_its_certificate() {
+    let ca = &certs().ca;
+    let (one, two) = (ca.server(&["one.example"]), ca.server(&["two.example", "Three.Example"]));
+    let wild = ca.server(&["*.wild.example"]);
+    let server = Server::listen();
+    let config = with_identities(&server, &["localhost", "one", "wild", "two"]);
+    let proxy = start(&config, &[("one", &one), ("two", &two), ("wild", &wild)], None);
+    let default = shown(&proxy, &certs().client_config(), "localhost");
+    for versions in VERSIONS {
+        let config = ca.client_config(versions, None);
+        for (name, expected) in [
+            ("one.example", &one.der[..]),
+            ("two.example", &two.der),
+            ("three.example", &two.der),
+            ("ONE.EXAMPLE", &one.der),
+            ("a.wild.example", &wild.der),
+            // Asks for no name.
+            ("127.0.0.1", &default),
+        ] {
+            assert!(shown(&proxy, &config, name) == expected, "{name}");
+        }
+        for unknown in ["unknown.example", "a.b.wild.example", "wild.example"] {
+            let handshake = tls_client_with(proxy.address(SERVICE), Arc::clone(&config), unknown);
+            let error = handshake.err().expect("another name").to_string();
+            assert!(error.contains("only valid for DnsName(\"localhost\")"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn one_of_several_is_renewed_and_nobody_notices() {
+    let ca = &certs().ca;
+    let (one, two) = (ca.server(&["one.example"]), ca.server(&["two.example"]));
+    let server = Server::listen();
+    let config = with_identities(&server, &["localhost", "one", "two"]);
+    let proxy = start(&config, &[("one", &one), ("two", &two)], None);
+    let trusting = certs().client_config();
+    let live: Vec<_> = ["one.example", "two.example"]
+        .into_iter()
+        .map(|name| {
+            let client = tls_client_with(proxy.address(SERVICE), trusting.clone(), name);
+            Live::begin_with(client.expect("a TLS handshake"), &server, Doing::Fetch)
+        })
+        .collect();
+
+    let mark = proxy.mark();
+    let renewed = ca.server(&["one.example"]);
+    renewed.write(proxy.dir(), "one");
+    let line = proxy.wait_log_after(mark, RELOADED);
+    assert!(line.trim_end().ends_with("changed \"bench\" (certificate)"), "{line}");
+    assert!(shown(&proxy, &trusting, "one.example") == *renewed.der);
+    assert!(shown(&proxy, &trusting, "two.example") == *two.der);
+
+    let third = ca.server(&["three.example"]);
+    third.write(proxy.dir(), "three");
+    let line = proxy.reload(&with_identities(&server, &["localhost", "three", "two"]));
+    assert!(line.trim_end().ends_with("changed \"bench\" (certificate)"), "{line}");
+    assert!(shown(&proxy, &trusting, "three.example") == *third.der);
+    live.into_iter().for_each(Live::survives);
+}
+
+#[test]
+fn a_name_that_two_certificates_carry_is_told() {
+    let (first, second) =
+        (certs().ca.server(&["one.example"]), certs().ca.server(&["one.example"]));
+    let server = Server::listen();
+    let config = with_identities(&server, &["localhost", "first", "second"]);
+    let proxy = start(&config, &[("first", &first), ("second", &second)], None);
+    let line = proxy.wait_log("both carry `one.example`; clients are shown the first");
+    assert!(line.contains(" WARN service \"bench\": "), "{line}");
+    assert!(shown(&proxy, &certs().client_config(), "one.example") == *first.der);
+}
+
+#[test]
+fn a_client_with_a_certificate_is_in_every_line_of_its_session() {
+    let clients = Authority::new("clients");
+    let server = Server::listen();
+    let proxy = start(&asking(&server), &[], Some(&clients));
+    for versions in VERSIONS {
+        let mark = proxy.mark();
+        let config = certs().ca.client_config(versions, Some(&alice(&clients)));
+        let (mut client, mut server) = session(&proxy, &server, &config);
+        exchange(&mut client, &mut server, b"A1 NOOP\r\n", b"A1 OK done\r\n");
+        client.shutdown_write();
+        server.eof();
+        drop(server);
+        proxy.wait_log_after(mark, "session ended: the client closed the connection");
+        let log = proxy.log_after(mark);
+        let of_session = |line: &&str| line.contains("TRACE [bench]") || line.contains(" session ");
+        let lines: Vec<_> = log.lines().filter(of_session).collect();
+        assert!(lines.iter().all(|line| line.contains(ALICE)), "{lines:#?}");
+        for part in ["session started", "A1 NOOP", "A1 OK", "session ended"] {
+            assert!(lines.iter().any(|line| line.contains(part)), "{part}: {lines:#?}");
+        }
+    }
+}
+
+#[test]
+fn clients_without_a_good_certificate_stay_out() {
+    let clients = Authority::new("clients");
+    let stranger = alice(&Authority::new("strangers"));
+    let mut params = rcgen::CertificateParams::default();
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+    let expired = clients.issue(params);
+    let of_server = {
+        let mut params = rcgen::CertificateParams::default();
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        clients.issue(params)
+    };
+    let server = Server::listen();
+    let proxy = start(&asking(&server), &[], Some(&clients));
+    for versions in VERSIONS {
+        for (shown, alert, why) in [
+            (None, "CertificateRequired", "peer sent no certificates"),
+            (Some(&stranger), "UnknownCA", "UnknownIssuer"),
+            (Some(&expired), "CertificateExpired", "certificate expired"),
+            (Some(&of_server), "UnsupportedCertificate", "for client authentication"),
+        ] {
+            let (told, line) = refused(&proxy, &certs().ca.client_config(versions, shown));
+            assert!(told.contains(&format!("received fatal alert: {alert}")), "{told}");
+            assert!(
+                line.contains("session ended: TLS handshake with the client failed: "),
+                "{line}"
+            );
+            assert!(line.contains(why) && line.contains("fault=\"client\""), "{line}");
+            assert!(!line.contains("client_subject"), "{line}");
+        }
+    }
+    assert!(!proxy.log().contains("session started"));
+}
+
+#[test]
+fn a_ticket_keeps_the_subject_and_ends_with_the_ca() {
+    let clients = Authority::new("clients");
+    let server = Server::listen();
+    let proxy = start(&asking(&server), &[], Some(&clients));
+    let configs = VERSIONS.map(|versions| {
+        let config = certs().ca.client_config(versions, Some(&alice(&clients)));
+        for resumed in [false, true] {
+            let mark = proxy.mark();
+            let (client, server) = session(&proxy, &server, &config);
+            assert_eq!(client.is_resumed(), resumed);
+            let line = proxy.wait_log_after(mark, "session started");
+            assert!(line.contains(ALICE), "{line}");
+            drop((client, server));
+        }
+        config
+    });
+
+    let (mut live, mut at_server) = session(&proxy, &server, &configs[1]);
+    let mark = proxy.mark();
+    common::proxy::replace(&proxy.dir().join("clients.pem"), Authority::new("others").pem());
+    let line = proxy.wait_log_after(mark, RELOADED);
+    assert!(line.trim_end().ends_with("changed \"bench\" (certificate)"), "{line}");
+    for config in &configs {
+        let (told, line) = refused(&proxy, config);
+        assert!(told.contains("received fatal alert: UnknownCA"), "{told}");
+        assert!(line.contains("UnknownIssuer"), "{line}");
+    }
+    exchange(&mut live, &mut at_server, b"A1 NOOP\r\n", b"A1 OK done\r\n");
+
+    // Nobody has to show anything any more.
+    proxy.reload(&service(Tls, Insecure, &server, ""));
+    let mark = proxy.mark();
+    let _session = session(&proxy, &server, &certs().ca.client_config(ALL_VERSIONS, None));
+    assert!(!proxy.wait_log_after(mark, "session started").contains("client_subject"));
+}
+
+#[test]
+fn a_subject_cannot_forge_the_log() {
+    let clients = Authority::new("clients");
+    let server = Server::listen();
+    let proxy = start(&asking(&server), &[], Some(&clients));
+    let hostile = "x\" fault=\"proxy\r\n2026-11-23T00:00:00.000Z ERROR \u{1b}[2J\u{202e}y";
+    let leaf = clients.client(&[(DnType::CommonName, hostile)]);
+    let _session = session(&proxy, &server, &certs().ca.client_config(ALL_VERSIONS, Some(&leaf)));
+    let line = proxy.wait_log("session started");
+    let expected = r#"client_subject="CN=x\\\" fault=\\\"proxy\\0D\\0A2026-11-23T00:00:00.000Z ERROR \\1B[2J\\E2\\80\\AEy" server="#;
+    assert!(line.contains(expected), "{line}");
+    assert!(!proxy.log().contains(['\u{1b}', '\u{202e}', '\r']));
+}
+
+/// A service whose server asks for a certificate.
+fn towards(server: &Server, identity: Option<&str>) -> String {
+    let config = service(Insecure, Tls, server, "");
+    let identity = identity.map(|name| format!(", identity = {}", self::identity(name)));
+    config.replace(
+        "ca_path = \"ca.pem\"",
+        &format!("ca_path = \"ca.pem\"{}", identity.unwrap_or_default()),
+    )
+}
+
+#[test]
+fn a_server_that_asks_is_shown_our_certificate() {
+    let ours = Authority::new("ours");
+    let (first, renewed) = (alice(&ours), alice(&ours));
+    let server = Server::listen_tls(certs().ca.server(&["127.0.0.1"]).server_config(Some(&ours)));
+    let proxy = start(&towards(&server, Some("alice")), &[("alice", &first)], None);
+    let connect = || {
+        let mut client = client(proxy.address(SERVICE));
+        let mut at_server = server.accept();
+        at_server.send(GREETING);
+        client.expect(GREETING);
+        (client, at_server)
+    };
+    let (mut live, mut at_server) = connect();
+    assert!(at_server.certificate() == *first.der);
+
+    let mark = proxy.mark();
+    renewed.write(proxy.dir(), "alice");
+    let line = proxy.wait_log_after(mark, RELOADED);
+    assert!(line.trim_end().ends_with("changed \"bench\" (for new sessions)"), "{line}");
+    assert!(connect().1.certificate() == *renewed.der);
+    exchange(&mut live, &mut at_server, b"A1 NOOP\r\n", b"A1 OK done\r\n");
+}
+
+#[test]
+fn a_server_that_asks_in_vain_is_to_blame() {
+    let ours = Authority::new("ours");
+    let leaf = certs().ca.server(&["127.0.0.1"]);
+    let stranger = alice(&Authority::new("strangers"));
+    for versions in VERSIONS {
+        let server = Server::listen_tls(leaf.server_config_of(versions, Some(&ours)));
+        for (identity, alert) in [(None, "CertificateRequired"), (Some("stranger"), "UnknownCA")] {
+            let proxy = start(&towards(&server, identity), &[("stranger", &stranger)], None);
+            let client = client(proxy.address(SERVICE));
+            server.try_accept().err().expect("no certificate that it takes");
+            told_bye(client);
+            let line = proxy.wait_log("session ended: ");
+            let told = format!("TLS with the server failed: received fatal alert: {alert}");
+            assert!(line.contains(&told), "{line}");
+            assert!(line.contains("fault=\"server\""), "{line}");
+        }
+    }
+}
