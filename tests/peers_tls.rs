@@ -130,7 +130,7 @@ fn one_of_several_is_renewed_and_nobody_notices() {
     let config = with_identities(&server, &["localhost", "one", "two"]);
     let proxy = start(&config, &[("one", &one), ("two", &two)], None);
     let trusting = certs().client_config();
-    let live: Vec<_> = ["one.example", "two.example"]
+    let sessions: Vec<_> = ["one.example", "two.example"]
         .into_iter()
         .map(|name| {
             let client = tls_client_with(proxy.address(SERVICE), trusting.clone(), name);
@@ -151,7 +151,7 @@ fn one_of_several_is_renewed_and_nobody_notices() {
     let line = proxy.reload(&with_identities(&server, &["localhost", "three", "two"]));
     assert!(line.trim_end().ends_with("changed \"bench\" (certificate)"), "{line}");
     assert!(shown(&proxy, &trusting, "three.example") == *third.der);
-    live.into_iter().for_each(Live::survives);
+    sessions.into_iter().for_each(Live::survives);
 }
 
 #[test]
@@ -224,25 +224,25 @@ fn clients_without_a_good_certificate_stay_out() {
     assert!(!proxy.log().contains("session started"));
 }
 
+/// Nothing is resumed, so that nobody gets in by a certificate that has expired, or whose CA is gone.
 #[test]
-fn a_ticket_keeps_the_subject_and_ends_with_the_ca() {
+fn the_certificate_is_looked_at_each_time() {
     let clients = Authority::new("clients");
     let server = Server::listen();
     let proxy = start(&asking(&server), &[], Some(&clients));
     let configs = VERSIONS.map(|versions| {
         let config = certs().ca.client_config(versions, Some(&alice(&clients)));
-        for resumed in [false, true] {
+        for _ in 0..2 {
             let mark = proxy.mark();
-            let (client, server) = session(&proxy, &server, &config);
-            assert_eq!(client.is_resumed(), resumed);
+            let (client, _at_server) = session(&proxy, &server, &config);
+            assert!(!client.is_resumed());
             let line = proxy.wait_log_after(mark, "session started");
             assert!(line.contains(ALICE), "{line}");
-            drop((client, server));
         }
         config
     });
 
-    let (mut live, mut at_server) = session(&proxy, &server, &configs[1]);
+    let (mut peer, mut at_server) = session(&proxy, &server, &configs[1]);
     let mark = proxy.mark();
     common::proxy::replace(&proxy.dir().join("clients.pem"), Authority::new("others").pem());
     let line = proxy.wait_log_after(mark, RELOADED);
@@ -252,13 +252,20 @@ fn a_ticket_keeps_the_subject_and_ends_with_the_ca() {
         assert!(told.contains("received fatal alert: UnknownCA"), "{told}");
         assert!(line.contains("UnknownIssuer"), "{line}");
     }
-    exchange(&mut live, &mut at_server, b"A1 NOOP\r\n", b"A1 OK done\r\n");
+    exchange(&mut peer, &mut at_server, b"A1 NOOP\r\n", b"A1 OK done\r\n");
 
-    // Nobody has to show anything any more.
+    // Nobody has to show anything any more, and then everybody again.
     proxy.reload(&service(Tls, Insecure, &server, ""));
-    let mark = proxy.mark();
-    let _session = session(&proxy, &server, &certs().ca.client_config(ALL_VERSIONS, None));
-    assert!(!proxy.wait_log_after(mark, "session started").contains("client_subject"));
+    let config = certs().ca.client_config(ALL_VERSIONS, None);
+    for resumed in [false, true] {
+        let mark = proxy.mark();
+        let (client, _at_server) = session(&proxy, &server, &config);
+        assert_eq!(client.is_resumed(), resumed);
+        assert!(!proxy.wait_log_after(mark, "session started").contains("client_subject"));
+    }
+    proxy.reload(&asking(&server));
+    let (told, _) = refused(&proxy, &config);
+    assert!(told.contains("received fatal alert: CertificateRequired"), "{told}");
 }
 
 #[test]
@@ -298,7 +305,7 @@ fn a_server_that_asks_is_shown_our_certificate() {
         client.expect(GREETING);
         (client, at_server)
     };
-    let (mut live, mut at_server) = connect();
+    let (mut peer, mut at_server) = connect();
     assert!(at_server.certificate() == *first.der);
 
     let mark = proxy.mark();
@@ -306,7 +313,7 @@ fn a_server_that_asks_is_shown_our_certificate() {
     let line = proxy.wait_log_after(mark, RELOADED);
     assert!(line.trim_end().ends_with("changed \"bench\" (for new sessions)"), "{line}");
     assert!(connect().1.certificate() == *renewed.der);
-    exchange(&mut live, &mut at_server, b"A1 NOOP\r\n", b"A1 OK done\r\n");
+    exchange(&mut peer, &mut at_server, b"A1 NOOP\r\n", b"A1 OK done\r\n");
 }
 
 #[test]

@@ -241,7 +241,9 @@ impl Supervisor {
         let diff = applied?;
         if !diff.is_empty() {
             self.in_force_since = now();
-            warnings.iter().for_each(|warning| tracing::warn!(fault = "proxy", "{warning}"));
+            for warning in warnings {
+                tracing::warn!(fault = "proxy", "{warning}");
+            }
         }
         if diff.daemon
             && let Err(error) = self.shown_at.set_filter(&filter)

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{
     self, RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::CertificateDer,
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
 use super::{
@@ -57,9 +57,8 @@ impl Downstream {
         identities::warnings(&self.identities)
     }
 
-    /// TLS 1.2 and 1.3, ALPN `imap`, and resumption by tickets. The same value at each call, so
-    /// that its tickets live as long as it is in use, and no longer: a ticket stands for the
-    /// client certificate of its session.
+    /// TLS 1.2 and 1.3, ALPN `imap`, and resumption by tickets, save where clients have to show a
+    /// certificate. The same value at each call, so that its tickets live as long as it is in use.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server_config)
     }
@@ -92,7 +91,14 @@ fn server_config(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(ByName::new(identities)));
     config.alpn_protocols = vec![b"imap".to_vec()];
-    config.ticketer = ring::Ticketer::new()?;
+    if client_ca.is_none() {
+        config.ticketer = ring::Ticketer::new()?;
+    } else {
+        // A resumed session brings the next ticket and shows no certificate: whoever was let in
+        // once could come back for ever, long after it has expired.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(config)
 }
 
@@ -249,24 +255,23 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_stands_for_the_certificate_and_ends_with_the_ca() {
+    fn clients_show_their_certificate_each_time() {
         let (identity, ours) = (identity(), ca());
+        let with =
+            |ca: Option<&Ca>| Downstream::new(vec![identity.clone()], ca.map(client_ca)).unwrap();
+        let asking = with(Some(&ours));
         for version in VERSIONS {
-            let with =
-                |ca: &Ca| Downstream::new(vec![identity.clone()], Some(client_ca(ca))).unwrap();
-            let client = Arc::new(client(&identity, version, Some(&ours)));
-            let server = with(&ours);
-            let full = handshake(&client, &server).unwrap();
-            let resumed = handshake(&client, &server).unwrap();
-            assert_eq!(resumed.handshake_kind(), Some(HandshakeKind::Resumed));
-            assert!(full.peer_certificates().is_some_and(|chain| chain.len() == 1));
-            assert_eq!(full.peer_certificates(), resumed.peer_certificates());
-
-            // The ticket is worth nothing after a change, whether the CA is still there or not.
-            let error = handshake(&client, &with(&ca())).unwrap_err();
-            assert!(matches!(error, Error::InvalidCertificate(_)), "{error}");
-            let again = handshake(&client, &with(&ours)).unwrap();
-            assert_eq!(again.handshake_kind(), Some(HandshakeKind::Full));
+            let stranger = Arc::new(client(&identity, version, None));
+            let known = Arc::new(client(&identity, version, Some(&ours)));
+            for _ in 0..2 {
+                let server = handshake(&known, &asking).unwrap();
+                assert_eq!(server.handshake_kind(), Some(HandshakeKind::Full));
+                assert!(server.peer_certificates().is_some_and(|chain| chain.len() == 1));
+            }
+            // A ticket from before the reload that asks for certificates is worth nothing.
+            assert!(handshake(&stranger, &with(None)).is_ok());
+            let error = handshake(&stranger, &asking).unwrap_err();
+            assert_eq!(error, Error::NoCertificatesPresented);
         }
     }
 

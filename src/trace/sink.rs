@@ -69,22 +69,25 @@ fn line(record: &Record) -> String {
             let get = |key| escape::clean(record.fields.get(key).unwrap_or("-"));
             let (service, session) = (get(Key::Service), get(Key::Session));
             // Who it is, by certificate and by login.
-            let who: String = [Key::ClientSubject, Key::User]
-                .into_iter()
-                .filter_map(|key| Some((key.label(), record.fields.get(key)?)))
-                .map(|(label, value)| format!(" {label}={}", quoted(value)))
-                .collect();
+            let mut who = String::new();
+            for key in [Key::ClientSubject, Key::User] {
+                if let Some(value) = record.fields.get(key) {
+                    append(&mut who, key, value);
+                }
+            }
             format!("{time} TRACE [{service}] {session} #{}{who} {message}", get(Key::Seq))
         }
     };
     if record.of != Of::Message {
-        for (key, value) in record.fields.iter() {
-            // Writing to a String does not fail.
-            let _ = write!(line, " {}={}", key.label(), quoted(value));
-        }
+        record.fields.iter().for_each(|(key, value)| append(&mut line, key, value));
     }
     line.push('\n');
     line
+}
+
+fn append(line: &mut String, key: Key, value: &str) {
+    // Writing to a String does not fail.
+    let _ = write!(line, " {}={}", key.label(), quoted(value));
 }
 
 fn quoted(value: &str) -> String {
