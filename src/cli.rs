@@ -74,6 +74,9 @@ fn check(path: &Path, running: Option<i32>) -> Exit {
         let _ = problems.iter().try_for_each(|problem| writeln!(io::stderr(), "{problem}"));
         return if problems.is_empty() { Exit::Ok } else { Exit::Config };
     }
+    for warning in config.warnings() {
+        let _ = writeln!(io::stderr(), "{}: warning: {warning}", path.display());
+    }
     let mut out = io::stdout().lock();
     for service in &config.services {
         // A reader that went away does not make the file wrong.

@@ -42,6 +42,9 @@ fn folder(config: &str) -> TempDir {
         ("sec1.pem", "localhost.pem"),
         ("sec1-key.pem", "localhost-key.pem"),
         ("pkcs1.pem", "ca.pem"),
+        ("pkcs1.pem", "clients.pem"),
+        ("pkcs8.pem", "proxy.pem"),
+        ("pkcs8-key.pem", "proxy-key.pem"),
     ] {
         fs::copy(keys.join(from), folder.path().join(to)).unwrap();
     }
@@ -133,6 +136,34 @@ fn keys_of_every_form_load() {
     }
 }
 
+/// Valid, and yet worth a word: both certificates are for `localhost`.
+#[test]
+fn identities_that_hide_each_other_are_told() {
+    let identity = |name: &str| {
+        format!(
+            "{{ type = 'CertificateChainAndLeafKey', certificate_chain_path = '{name}.pem', \
+             leaf_key_path = '{name}-key.pem' }}"
+        )
+    };
+    let config = format!(
+        "[[services]]\nname = 'two'\nconnect = {{ encryption = 'Insecure', host = '::1' }}\n\
+         [services.bind]\nencryption = 'Tls'\nhost = '::'\n\
+         identities = [{}, {}]",
+        identity("sec1"),
+        identity("pkcs1")
+    );
+    let folder = folder(&config);
+    for name in ["sec1", "pkcs1"].iter().flat_map(|n| [format!("{n}.pem"), format!("{n}-key.pem")])
+    {
+        fs::copy(files().join("keys").join(&name), folder.path().join(&name)).unwrap();
+    }
+    let stdout = "\"two\": imaps://[::]:993 (TLS) -> imap://[::1]:143 (insecure)\n";
+    let stderr = "config.toml: warning: service \"two\": `sec1.pem` and `pkcs1.pem` both carry \
+                  `localhost`; clients are shown the first\n";
+    let output = imap_proxy(folder.path(), &["check", "--config", "config.toml"]);
+    assert_output(&output, 0, stdout, stderr);
+}
+
 #[test]
 fn the_shipped_config_is_valid() {
     let folder = folder(&shipped());
@@ -152,6 +183,11 @@ fn the_shipped_config_shows_every_key_with_its_default() {
     assert_eq!(first.timeouts, Timeouts::default());
     assert_eq!(first.allow_capabilities, Vec::<String>::new());
     assert_eq!(first.connect.security.tls().unwrap().ca_certificates.len(), 1);
+
+    let files: Vec<_> = config.files().filter_map(|file| file.file_name()).collect();
+    let of_second =
+        ["localhost.pem", "localhost-key.pem", "clients.pem", "proxy.pem", "proxy-key.pem"];
+    assert_eq!(files, [&["ca.pem"], &of_second[..]].concat());
 
     // A service's own tables go before those of the file, key by key.
     assert_eq!(second.trace, Trace { level: TraceLevel::Off, ..Trace::default() });

@@ -41,6 +41,7 @@ fn show() {
         service: "Test".into(),
         session: SessionId::next(),
         client: ([192, 0, 2, 1], 4711).into(),
+        client_subject: None,
         server: "imap.example.org:993".to_owned(),
     };
     let options = Trace { level: TraceLevel::Full, ..Trace::default() };

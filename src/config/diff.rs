@@ -16,7 +16,7 @@ pub enum Change {
     Address,
     /// New sessions are served in another way: upstream, limits, deadlines, trace, TLS or not.
     NewSessions,
-    /// New handshakes show another certificate; nothing else.
+    /// New handshakes show another certificate, or ask for another one; nothing else.
     Identity,
 }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Connect, HostPort, Limits, Log, Timeouts, Trace, TraceLevel, Watch},
-        tls::Security,
+        tls::{ClientCa, Downstream, Identity, Security},
     };
 
     fn address(port: u16) -> HostPort {
@@ -210,9 +210,13 @@ mod tests {
             let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
             std::fs::write(&chain, cert.pem()).unwrap();
             std::fs::write(&key, signing_key.serialize_pem()).unwrap();
-            crate::tls::Identity::load(&chain, &key).unwrap()
+            let identity = Identity::load(&chain, &key).unwrap();
+            (Downstream::new(vec![identity.clone()], None).unwrap(), identity)
         };
-        let (first, second) = (identity("one.example"), identity("two.example"));
+        let ((first, a), (second, b)) = (identity("one.example"), identity("two.example"));
+        let both = Security::Tls(Downstream::new(vec![a.clone(), b], None).unwrap());
+        let ca = ClientCa { path: "ca.pem".into(), certificates: a.certified.cert.clone() };
+        let asking = Security::Tls(Downstream::new(vec![a], Some(ca)).unwrap());
         let (one, two) = (Security::Tls(first.clone()), Security::Tls(second.clone()));
         let (start_one, start_two) = (Security::StartTls(first), Security::StartTls(second));
         let none = Security::Insecure;
@@ -225,6 +229,8 @@ mod tests {
         for (old, new, expected) in [
             (with(&one, 1), with(&one, 1), None),
             (with(&one, 1), with(&two, 1), Some(Change::Identity)),
+            (with(&one, 1), with(&both, 1), Some(Change::Identity)),
+            (with(&one, 1), with(&asking, 1), Some(Change::Identity)),
             (with(&one, 1), with(&two, 2), Some(Change::NewSessions)),
             (with(&start_one, 1), with(&start_two, 1), Some(Change::Identity)),
             (with(&start_one, 1), with(&one, 1), Some(Change::NewSessions)),

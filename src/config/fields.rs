@@ -97,27 +97,36 @@ impl<'a, 'i> Fields<'a, 'i> {
         self.table(key, read)?.unwrap_or_else(|| Err(self.missing(key)))
     }
 
-    /// Reads each table of an array of tables; an empty one is as good as none.
-    pub(super) fn required_tables<R>(
+    /// Reads each table of an array of tables that may be left out.
+    pub(super) fn tables<R>(
         &mut self,
         key: &'static str,
         mut read: impl FnMut(&mut Fields<'a, 'i>) -> Result<R, Reported>,
-    ) -> Result<Vec<R>, Reported> {
-        let array = match self.value(key).map(|value| (value, value.get_ref())) {
-            Some((_, DeValue::Array(array))) if !array.is_empty() => array,
-            Some((value, other)) if !other.is_array() => {
-                return Err(self.mistyped(key, value, &format!("tables `[[{key}]]`")));
-            }
-            _ => {
-                let message = format!("there is no `[[{key}]]`; add at least one");
-                return Err(self.reports.missing(&self.span, message));
-            }
+    ) -> Result<Option<Vec<R>>, Reported> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let DeValue::Array(array) = value.get_ref() else {
+            return Err(self.mistyped(key, value, &format!("tables `[[{key}]]`")));
         };
         let tables: Vec<_> = array
             .iter()
             .map(|value| self.nested(key, value, &mut read).and_then(|read| read))
             .collect();
-        tables.into_iter().collect()
+        tables.into_iter().collect::<Result<_, _>>().map(Some)
+    }
+
+    /// The same where there must be one; an empty array is as good as none.
+    pub(super) fn required_tables<R>(
+        &mut self,
+        key: &'static str,
+        read: impl FnMut(&mut Fields<'a, 'i>) -> Result<R, Reported>,
+    ) -> Result<Vec<R>, Reported> {
+        match self.tables(key, read)? {
+            Some(tables) if !tables.is_empty() => Ok(tables),
+            _ => {
+                let message = format!("there is no `[[{key}]]`; add at least one");
+                Err(self.reports.missing(&self.span, message))
+            }
+        }
     }
 
     /// Whether the value of the key is a string.
@@ -134,6 +143,14 @@ impl<'a, 'i> Fields<'a, 'i> {
     pub(super) fn misplaced(&self, key: &str, why: &str) -> Reported {
         let at = self.table.get_key_value(key).map_or(self.span.clone(), |(key, _)| key.span());
         self.reports.wrong(&at, format_args!("`{key}` {why}"))
+    }
+
+    /// Reports a key, if it is there, that has its place beside TLS only.
+    pub(super) fn needs_tls(&self, key: &str) {
+        if self.table.contains_key(key) {
+            let message = "is for TLS only; remove it, or set `encryption` to `Tls` or `StartTls`";
+            self.misplaced(key, message);
+        }
     }
 
     fn value(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'i>>> {

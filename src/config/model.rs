@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
-use crate::tls::{Identity, Security};
+use crate::tls::{Downstream, Identity, Security};
 
 pub use crate::relay::Limits;
 
@@ -30,9 +30,20 @@ impl Config {
     /// The files of certificates and keys that it names.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.services.iter().flat_map(|service| {
-            let identity = service.bind.security.tls().into_iter().flat_map(Identity::files);
-            let ca = service.connect.security.tls().and_then(|tls| tls.ca_path.as_deref());
-            identity.chain(ca)
+            let bind = service.bind.security.tls().into_iter().flat_map(Downstream::files);
+            let connect = service.connect.security.tls();
+            let ca = connect.and_then(|tls| tls.ca_path.as_deref());
+            let identity = connect.and_then(|tls| tls.identity.as_ref());
+            bind.chain(ca).chain(identity.into_iter().flat_map(Identity::files))
+        })
+    }
+
+    /// What is valid, but may not be meant; a line each.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.services.iter().flat_map(|service| {
+            let warnings = service.bind.security.tls().map(Downstream::warnings);
+            let line = |warning| format!("service {:?}: {warning}", service.name);
+            warnings.into_iter().flatten().map(line)
         })
     }
 }
@@ -73,8 +84,8 @@ pub struct Bind {
     pub address: HostPort,
     /// The load balancers: from there a PROXY header is required, and believed.
     pub proxy_protocol_from: Vec<IpNet>,
-    /// The identity to show, where there is TLS.
-    pub security: Security<Identity>,
+    /// The identities to show, where there is TLS.
+    pub security: Security<Downstream>,
 }
 
 /// The side towards the server.
@@ -100,7 +111,7 @@ pub enum ProxyProtocol {
     V2,
 }
 
-/// How a server's certificate is verified.
+/// How a server's certificate is verified, and which one it is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectTls {
     /// The name (or IP address) that the certificate must carry: the `host` of the address.
@@ -109,6 +120,8 @@ pub struct ConnectTls {
     pub ca_path: Option<PathBuf>,
     /// What `ca_path` held when it was read, so that a changed file is a changed config.
     pub ca_certificates: Vec<CertificateDer<'static>>,
+    /// What a server that asks for a certificate is shown.
+    pub identity: Option<Identity>,
 }
 
 /// A host (name or IP address, IPv6 without brackets) and a port.

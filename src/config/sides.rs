@@ -1,7 +1,8 @@
 //! The two sides of a service: where clients come in, and the server behind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use toml::Spanned;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     read::Unique,
     values::{Encryption, Host, IdentityType, Network, Port},
 };
-use crate::tls::{self, Identity, IdentityFile};
+use crate::tls::{self, ClientCa, Downstream, Identity, IdentityFile};
 
 pub(super) fn bind(
     fields: &mut Fields<'_, '_>,
@@ -22,15 +23,11 @@ pub(super) fn bind(
     let host = fields.required::<Host>("host");
     let port = fields.optional::<Port<0>>("port");
     let balancers = fields.list::<Network>("proxy_protocol_from");
-    let identity = fields.table("identity", |fields| identity(fields, folder));
+    let tls = bind_tls(fields, folder, encryption.ok());
 
-    let security = match (encryption, identity?) {
-        (Ok(Encryption::Insecure), Some(_)) => Err(fields.misplaced("identity", NEEDS_TLS)),
-        (Ok(encryption), identity) => identity
-            .transpose()
-            .and_then(|identity| encryption.with(identity, || fields.missing("identity"))),
-        (Err(reported), _) => Err(reported),
-    };
+    let security = encryption.and_then(|encryption| {
+        tls.and_then(|tls| encryption.with(tls, || fields.missing("identity")))
+    });
     let port = port?.map_or(encryption?.default_port(), |port| port.into_inner().0);
     let host = host?;
     let at = host.span();
@@ -51,26 +48,20 @@ pub(super) fn connect(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Conn
     let port = fields.optional::<Port<1>>("port");
     let proxy_protocol = fields.optional::<ProxyProtocol>("proxy_protocol");
     let send_client_id = fields.optional::<bool>("send_client_id");
-    let ca = fields.optional::<String>("ca_path").and_then(|path| {
-        let Some(path) = path else { return Ok(None) };
-        let at = path.span();
-        let path = folder.join(path.into_inner());
-        fields.reports.names(&path);
-        let certificates = tls::ca_certificates(&path);
-        certificates
-            .map(|certificates| Some((path, certificates)))
-            .map_err(|error| fields.reports.file(&at, error))
-    });
+    let ca = certificates(fields, "ca_path", folder);
+    let identity = fields.table("identity", |fields| identity(fields, folder));
 
-    if let (Ok(Encryption::Insecure), Ok(Some(_))) = (encryption, &ca) {
-        fields.misplaced("ca_path", NEEDS_TLS);
+    if let Ok(Encryption::Insecure) = encryption {
+        fields.needs_tls("ca_path");
+        fields.needs_tls("identity");
     }
     let encryption = encryption?;
     let Host { text, name } = host?;
     let port = port?.map_or(encryption.default_port(), |port| port.into_inner().0);
     let (ca_path, ca_certificates) = ca?.unzip();
     let ca_certificates = ca_certificates.unwrap_or_default();
-    let tls = ConnectTls { server_name: name, ca_path, ca_certificates };
+    let identity = identity?.transpose()?;
+    let tls = ConnectTls { server_name: name, ca_path, ca_certificates, identity };
     Ok(Connect {
         address: HostPort { host: text, port },
         proxy_protocol: proxy_protocol?.map(Spanned::into_inner),
@@ -79,7 +70,56 @@ pub(super) fn connect(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Conn
     })
 }
 
-const NEEDS_TLS: &str = "is for TLS only; remove it, or set `encryption` to `Tls` or `StartTls`";
+/// What TLS with clients needs. `None` without an identity.
+fn bind_tls(
+    fields: &mut Fields<'_, '_>,
+    folder: &Path,
+    encryption: Option<Encryption>,
+) -> Result<Option<Downstream>, Reported> {
+    let one = fields.table("identity", |fields| identity(fields, folder));
+    let several = fields.tables("identities", |fields| identity(fields, folder));
+    let ca = certificates(fields, "client_ca_path", folder);
+
+    if encryption == Some(Encryption::Insecure) {
+        for key in ["identity", "identities", "client_ca_path"] {
+            fields.needs_tls(key);
+        }
+        return Ok(None);
+    }
+    let identities = match (one?.transpose()?, several?) {
+        (None, None) => return Ok(None),
+        (Some(one), None) => vec![one],
+        (None, Some(several)) if several.is_empty() => {
+            return Err(fields.misplaced("identities", "is empty; add at least one"));
+        }
+        (None, Some(several)) => several,
+        (Some(_), Some(_)) => {
+            let message = "cannot stand beside `identity`; make that one the first of them";
+            return Err(fields.misplaced("identities", message));
+        }
+    };
+    let client_ca = ca?.map(|(path, certificates)| ClientCa { path, certificates });
+    let tls = Downstream::new(identities, client_ca);
+    tls.map(Some).map_err(|error| {
+        fields.misplaced("encryption", &format!("cannot be had: TLS cannot be set up: {error}"))
+    })
+}
+
+/// A PEM file with roots of trust, and what it holds.
+fn certificates(
+    fields: &mut Fields<'_, '_>,
+    key: &'static str,
+    folder: &Path,
+) -> Result<Option<(PathBuf, Vec<CertificateDer<'static>>)>, Reported> {
+    let Some(path) = fields.optional::<String>(key)? else { return Ok(None) };
+    let at = path.span();
+    let path = folder.join(path.into_inner());
+    fields.reports.names(&path);
+    let certificates = tls::ca_certificates(&path);
+    certificates
+        .map(|certificates| Some((path, certificates)))
+        .map_err(|error| fields.reports.file(&at, error))
+}
 
 fn identity(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Identity, Reported> {
     let kind = fields.required::<IdentityType>("type");

@@ -107,12 +107,13 @@ pub fn setup(
     shown_at: TraceHandle,
 ) -> Result<Setup, RootsError> {
     let upstream = config.connect.security.try_map(|tls| {
-        Ok::<_, RootsError>((roots.connector(&tls.ca_certificates)?, tls.server_name.clone()))
+        let connector = roots.connector(&tls.ca_certificates, tls.identity.as_ref())?;
+        Ok::<_, RootsError>((connector, tls.server_name.clone()))
     })?;
     Ok(Setup {
         service: Arc::clone(&config.name),
         balancers: config.bind.proxy_protocol_from.clone(),
-        clients: config.bind.security.map(|identity| ArcSwap::new(identity.server_config())),
+        clients: config.bind.security.map(|tls| ArcSwap::new(tls.server_config())),
         upstream: Upstream {
             address: config.connect.address.clone(),
             proxy_protocol: config.connect.proxy_protocol,

@@ -3,17 +3,19 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use thiserror::Error;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
-use tokio_rustls::rustls::ProtocolVersion;
+use tokio_rustls::rustls::{ProtocolVersion, ServerConnection};
 
 use super::{
     Setup,
     ending::Ending,
     proxy_header::{self, Wrong, canonical},
 };
+use crate::trace;
 
 /// Where a client's connection came from, as the next server may be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,19 +26,23 @@ pub(super) struct Origin {
     pub(super) connected: SocketAddr,
     /// The name of the version of TLS that it speaks; `None` without TLS.
     pub(super) tls: Option<String>,
+    /// The subject of its certificate, where it had to show one.
+    pub(super) subject: Option<Arc<str>>,
     /// Whether it is a load balancer's own connection, such as a health check.
     pub(super) is_balancers: bool,
 }
 
 impl Origin {
     /// The TLS of the client ends here.
-    pub(super) fn shook_hands(&mut self, version: Option<ProtocolVersion>) {
-        let name = match version {
+    pub(super) fn shook_hands(&mut self, tls: &ServerConnection) {
+        let version = match tls.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "",
         };
-        self.tls = Some(name.to_owned());
+        self.tls = Some(version.to_owned());
+        let shown = tls.peer_certificates().and_then(<[_]>::first);
+        self.subject = shown.map(|certificate| trace::client_subject(certificate).into());
     }
 }
 
@@ -70,7 +76,7 @@ pub(super) async fn origin(
     setup: &Setup,
 ) -> Result<Origin, Ending> {
     let connected = canonical(socket.local_addr().map_err(Ending::ClientLost)?);
-    let direct = Origin { client: peer, connected, tls: None, is_balancers: false };
+    let direct = Origin { client: peer, connected, tls: None, subject: None, is_balancers: false };
     let balancer = peer.ip();
     if !setup.balancers.iter().any(|trusted| trusted.contains(&balancer)) {
         return Ok(direct);

@@ -55,6 +55,7 @@ mod tests {
                 client: client.parse().unwrap(),
                 connected: connected.parse().unwrap(),
                 tls: tls.map(str::to_owned),
+                subject: None,
                 is_balancers: false,
             };
             let expected = format!("({})", expected.replace('@', &session.to_string()));

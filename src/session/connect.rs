@@ -47,6 +47,12 @@ pub(super) enum ConnectError {
 }
 
 impl ConnectError {
+    /// A connection that broke after it was made. In TLS 1.3 a server says only after the handshake
+    /// what it thinks of our certificate.
+    pub(super) fn broken(error: io::Error) -> Self {
+        if is_alert(&error) { Self::Tls(error) } else { Self::Lost(error) }
+    }
+
     /// What the client is told: no addresses, no internals.
     pub(super) fn reason(&self) -> &'static str {
         match self {
@@ -107,10 +113,18 @@ impl Upstream {
     }
 }
 
+/// Whether it is the server's own word on why there is no TLS.
+pub(super) fn is_alert(error: &io::Error) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::AlertReceived(_)))
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|cause| cause.downcast_ref())
+}
+
 fn is_untrusted(error: &io::Error) -> bool {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     matches!(
-        cause,
+        tls_error(error),
         Some(rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer
                 | CertificateError::NotValidForName

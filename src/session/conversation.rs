@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    connect::{self, ConnectError},
     ending::Ending,
     leg::{LAST_WORDS, Leg},
 };
@@ -133,11 +134,18 @@ impl<'a, T: Tap> Conversation<'a, T> {
 
     /// Moves what can be moved. Returns whether anything was; `cx` is woken when more can be.
     fn step(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
-        let heard_server = self.server.fill(cx).unwrap_or_else(|_| {
-            // Whatever broke: nothing more will come.
-            self.server.eof = true;
-            true
-        });
+        let heard_server = match self.server.fill(cx) {
+            Ok(heard) => heard,
+            // In TLS 1.3 a server says only after the handshake what it thinks of our certificate.
+            Err(error) if !self.relay.is_greeted() && connect::is_alert(&error) => {
+                return Err(ConnectError::Tls(error).into());
+            }
+            Err(_) => {
+                // Whatever broke: nothing more will come.
+                self.server.eof = true;
+                true
+            }
+        };
         let heard_client = self.client.fill(cx).map_err(Ending::ClientLost)?;
         if heard_server || heard_client {
             self.last_heard = Instant::now();

@@ -5,9 +5,11 @@ mod client_id;
 mod connect;
 mod conversation;
 mod ending;
+mod handshake;
 mod leg;
 mod opening;
 mod proxy_header;
+mod report;
 mod start_tls;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -15,7 +17,7 @@ use std::{net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 pub use connect::Upstream;
@@ -30,6 +32,7 @@ use crate::{
 use arrival::Origin;
 use conversation::Conversation;
 use ending::Ending;
+use handshake::shake_hands;
 use leg::{Leg, Stream};
 
 /// What a session needs to know of its service.
@@ -62,42 +65,25 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let id = SessionId::next();
-    let origin = tokio::select! {
+    let arrived = tokio::select! {
         // Who comes directly is known already.
         biased;
-        origin = arrival::origin(&mut socket, peer, &setup) => origin,
+        arrived = arrival::origin(&mut socket, peer, &setup) => arrived,
         () = stop.cancelled() => Err(Ending::Shutdown),
     };
-    let client = origin.as_ref().map_or(peer, |origin| origin.client);
-    let is_check = origin.as_ref().is_ok_and(|origin| origin.is_balancers);
-    let ending = match origin {
-        Ok(origin) => serve(socket, origin, &id, &setup, &stop).await,
-        Err(ending) => ending,
+    let (origin, ending) = match arrived {
+        Ok(mut origin) => {
+            let ending = serve(socket, &mut origin, &id, &setup, &stop).await;
+            (Some(origin), ending)
+        }
+        Err(ending) => (None, ending),
     };
-    let service = &setup.service;
-    match ending.fault() {
-        Some("server") => tracing::warn!(
-            imap.service = %service, imap.session = %id, imap.client = %client,
-            imap.server = %setup.upstream.address, fault = "server", "session ended: {ending}"
-        ),
-        // Balancers look in every other second, and many leave by a reset.
-        _ if is_check && ending.is_leave() => tracing::debug!(
-            imap.service = %service, imap.session = %id, imap.client = %client, "health check ended: {ending}"
-        ),
-        // The address stands in the message for those who read nothing else, as fail2ban.
-        Some("client") if !matches!(ending, Ending::Unannounced(_)) => tracing::info!(
-            imap.service = %service, imap.session = %id, imap.client = %client, fault = "client",
-            "session ended: {ending}, client {}", client.ip()
-        ),
-        fault => tracing::info!(
-            imap.service = %service, imap.session = %id, imap.client = %client, fault, "session ended: {ending}"
-        ),
-    }
+    report::ended(&ending, peer, origin.as_ref(), &id, &setup);
 }
 
 async fn serve(
     socket: TcpStream,
-    mut origin: Origin,
+    origin: &mut Origin,
     id: &SessionId,
     setup: &Setup,
     stop: &CancellationToken,
@@ -106,7 +92,7 @@ async fn serve(
     let shaken = tokio::select! {
         // Without TLS there is no handshake to wait for: the client can be told.
         biased;
-        shaken = arrive(socket, &mut origin, setup) => shaken,
+        shaken = arrive(socket, origin, setup) => shaken,
         () = stop.cancelled() => Err(Ending::Shutdown),
     };
     let mut client_leg = match shaken {
@@ -116,29 +102,35 @@ async fn serve(
     let client = origin.client;
     let server = setup.upstream.address.to_string();
     tracing::debug!(
-        imap.service = %setup.service, imap.session = %id, imap.client = %client, imap.server = %server,
-        "session started"
+        imap.service = %setup.service, imap.session = %id, imap.client = %client,
+        imap.client_subject = origin.subject.as_deref(), imap.server = %server, "session started"
     );
-    let context =
-        SessionContext { service: Arc::clone(&setup.service), session: *id, client, server };
+    let context = SessionContext {
+        service: Arc::clone(&setup.service),
+        session: *id,
+        client,
+        client_subject: origin.subject.clone(),
+        server,
+    };
     let tap = SessionTap::new(&setup.shown_at, &setup.trace, context);
     let mut relay = Relay::new(setup.limits.clone(), setup.policy.clone(), tap);
-    if let Security::StartTls(identity) = &setup.clients {
+    if let Security::StartTls(tls) = &setup.clients {
         if let Err(ending) = start_tls::converse(&mut client_leg, &mut relay, setup, stop).await {
             return turn_away(client_leg, relay, ending, setup).await;
         }
         let shaken = tokio::select! {
-            shaken = shake_hands(client_leg.into_stream(), identity, &mut origin, setup) => shaken,
+            shaken = shake_hands(client_leg.into_stream(), tls, origin, setup) => shaken,
             () = stop.cancelled() => Err(Ending::Shutdown),
         };
         client_leg = match shaken {
             Ok(stream) => Leg::new(stream),
             Err(ending) => return ending,
         };
+        relay.tap().client_showed(origin.subject.clone());
         relay.tls_established();
     }
     let connected = tokio::select! {
-        connected = connect(setup, &origin, id, &mut relay) => connected,
+        connected = connect(setup, origin, id, &mut relay) => connected,
         ending = client_leg.gone() => Err(ending),
         () = stop.cancelled() => Err(Ending::Shutdown),
     };
@@ -161,24 +153,7 @@ async fn arrive(
     socket.set_nodelay(true).map_err(Ending::ClientLost)?;
     match &setup.clients {
         Security::Insecure | Security::StartTls(_) => Ok(Box::new(socket)),
-        Security::Tls(identity) => shake_hands(socket, identity, origin, setup).await,
-    }
-}
-
-async fn shake_hands(
-    stream: impl Stream + 'static,
-    identity: &ArcSwap<ServerConfig>,
-    origin: &mut Origin,
-    setup: &Setup,
-) -> Result<Box<dyn Stream>, Ending> {
-    let acceptor = TlsAcceptor::from(identity.load_full());
-    match timeout(setup.timeouts.handshake, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            origin.shook_hands(stream.get_ref().1.protocol_version());
-            Ok(Box::new(stream))
-        }
-        Ok(Err(error)) => Err(Ending::Handshake(error)),
-        Err(_) => Err(Ending::HandshakeTimeout),
+        Security::Tls(tls) => shake_hands(socket, tls, origin, setup).await,
     }
 }
 

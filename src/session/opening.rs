@@ -28,10 +28,10 @@ pub(super) async fn open<T: Tap>(
     let mut opening = Opening::new(start_tls, id);
     let mut inbox = BytesMut::with_capacity(4096);
     loop {
-        stream.write_all_buf(opening.to_server()).await.map_err(ConnectError::Lost)?;
-        stream.flush().await.map_err(ConnectError::Lost)?;
+        stream.write_all_buf(opening.to_server()).await.map_err(ConnectError::broken)?;
+        stream.flush().await.map_err(ConnectError::broken)?;
         inbox.clear();
-        if stream.read_buf(&mut inbox).await.map_err(ConnectError::Lost)? == 0 {
+        if stream.read_buf(&mut inbox).await.map_err(ConnectError::broken)? == 0 {
             return Err(Fault::Server("the server closed the connection before it greeted").into());
         }
         match opening.server_sent(&inbox, relay.tap())? {

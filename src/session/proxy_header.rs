@@ -99,6 +99,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Option<Origin>, Wrong> {
                 client: canonical(*source),
                 connected: canonical(*destination),
                 tls: ssl.map(|ssl| tls_version(&ssl)),
+                subject: None,
                 is_balancers: false,
             }))
         }
@@ -156,6 +157,7 @@ mod tests {
             client: client.parse().unwrap(),
             connected: connected.parse().unwrap(),
             tls: tls.map(str::to_owned),
+            subject: None,
             is_balancers: false,
         }
     }

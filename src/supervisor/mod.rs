@@ -233,6 +233,7 @@ impl Supervisor {
     async fn put_in_force(&mut self, config: Config) -> Result<Diff, ReloadError> {
         let files: Vec<_> = config.files().map(Path::to_owned).collect();
         let (watch, filter) = (config.watch.enabled, config.log.filter.clone());
+        let warnings: Vec<_> = config.warnings().collect();
         let applied = self.services.apply(config).await;
         if applied.is_err() {
             self.follow(&files);
@@ -240,6 +241,9 @@ impl Supervisor {
         let diff = applied?;
         if !diff.is_empty() {
             self.in_force_since = now();
+            for warning in warnings {
+                tracing::warn!(fault = "proxy", "{warning}");
+            }
         }
         if diff.daemon
             && let Err(error) = self.shown_at.set_filter(&filter)

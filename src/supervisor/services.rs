@@ -189,9 +189,9 @@ impl Services {
             let (key, Some(setup)) = (key(service), setups.get(&service.name)) else { continue };
             if renewed.contains(&service.name)
                 && let Some(shown) = setup.clients.tls()
-                && let Some(identity) = service.bind.security.tls()
+                && let Some(tls) = service.bind.security.tls()
             {
-                shown.store(identity.server_config());
+                shown.store(tls.server_config());
             }
             match opened.remove(&key) {
                 Some(Opened::New(socket, address)) => {

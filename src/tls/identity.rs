@@ -1,4 +1,4 @@
-//! A certificate chain with its key, as shown to clients.
+//! A certificate chain with its key, as shown to clients or to a server.
 
 use std::{
     fmt,
@@ -8,11 +8,12 @@ use std::{
 
 use thiserror::Error;
 use tokio_rustls::rustls::{
-    self, ServerConfig,
+    self,
     crypto::ring,
     pki_types::CertificateDer,
-    sign::{CertifiedKey, SigningKey, SingleCertAndKey},
+    sign::{CertifiedKey, SigningKey},
 };
+use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use super::pem::{self, PemError};
 
@@ -22,7 +23,7 @@ pub struct Identity {
     pub(crate) certificate_chain_path: PathBuf,
     pub(crate) leaf_key_path: PathBuf,
     pub(crate) certified: Arc<CertifiedKey>,
-    server_config: Arc<ServerConfig>,
+    names: Vec<String>,
 }
 
 /// Why an identity cannot be used: what is wrong with which file, and what would be right.
@@ -54,9 +55,6 @@ pub enum IdentityError {
     /// The key is for a certificate further down (RFC 8446 4.4.2: the sender's comes first).
     #[error("`{}` does not start with the certificate of the key; put that one first, its issuers after it", .0.display())]
     LeafNotFirst(PathBuf),
-    /// The TLS library refused to start.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(rustls::Error),
 }
 
 /// One of the two files of an identity.
@@ -73,7 +71,7 @@ impl IdentityError {
     pub fn at_fault(&self) -> IdentityFile {
         match self {
             Self::CertificateChain(_) | Self::LeafNotFirst(_) => IdentityFile::CertificateChain,
-            Self::LeafKey(_) | Self::UnsupportedKey(_) | Self::Mismatch { .. } | Self::Tls(_) => {
+            Self::LeafKey(_) | Self::UnsupportedKey(_) | Self::Mismatch { .. } => {
                 IdentityFile::LeafKey
             }
         }
@@ -110,7 +108,7 @@ impl Identity {
         Ok(Self {
             certificate_chain_path: certificate_chain.into(),
             leaf_key_path: leaf_key.into(),
-            server_config: server_config(&certified).map_err(IdentityError::Tls)?,
+            names: certified.cert.first().map(dns_names).unwrap_or_default(),
             certified,
         })
     }
@@ -120,10 +118,9 @@ impl Identity {
         [&self.certificate_chain_path, &self.leaf_key_path]
     }
 
-    /// TLS 1.2 and 1.3 with this certificate, ALPN `imap`, and resumption by tickets. The same
-    /// value at each call, so that its tickets live as long as this identity is in use.
-    pub fn server_config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.server_config)
+    /// The DNS names in its certificate (RFC 5280 4.2.1.6), in lower case; they may begin with `*.`.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 }
 
@@ -152,116 +149,40 @@ fn any_matches(chain: &[CertificateDer<'static>], key: &Arc<dyn SigningKey>) -> 
     })
 }
 
-fn server_config(certified: &Arc<CertifiedKey>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified))));
-    config.alpn_protocols = vec![b"imap".to_vec()];
-    config.ticketer = ring::Ticketer::new()?;
-    Ok(Arc::new(config))
+fn dns_names(certificate: &CertificateDer<'static>) -> Vec<String> {
+    let Ok((_, certificate)) = parse_x509_certificate(certificate) else { return Vec::new() };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let dns_name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(dns_name).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write};
-
-    use tokio_rustls::rustls::{
-        ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore,
-        ServerConnection, SupportedProtocolVersion, version,
-    };
+    use std::fs;
 
     use super::*;
 
-    /// A folder with `c.pem` and `k.pem` for `localhost`.
-    fn folder() -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fn write(folder: &tempfile::TempDir, names: &[&str]) {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
         fs::write(folder.path().join("c.pem"), made.cert.pem()).unwrap();
         fs::write(folder.path().join("k.pem"), made.signing_key.serialize_pem()).unwrap();
-        folder
     }
 
     fn load(folder: &tempfile::TempDir) -> Identity {
         Identity::load(&folder.path().join("c.pem"), &folder.path().join("k.pem")).unwrap()
     }
 
-    fn client(
-        identity: &Identity,
-        version: &'static SupportedProtocolVersion,
-        alpn: &str,
-    ) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(identity.certified.cert.iter().cloned());
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![alpn.into()];
-        Arc::new(config)
-    }
-
-    /// A handshake in memory, and one byte of data so that tickets arrive.
-    fn handshake(
-        client: &Arc<ClientConfig>,
-        identity: &Identity,
-    ) -> Result<ServerConnection, rustls::Error> {
-        let name = "localhost".try_into().unwrap();
-        let mut client = ClientConnection::new(Arc::clone(client), name)?;
-        let mut server = ServerConnection::new(identity.server_config())?;
-        server.writer().write_all(b"*").unwrap();
-        while client.wants_write() || server.wants_write() {
-            let mut wire = Vec::new();
-            while client.wants_write() {
-                client.write_tls(&mut wire).unwrap();
-            }
-            server.read_tls(&mut wire.as_slice()).unwrap();
-            server.process_new_packets()?;
-            wire.clear();
-            while server.wants_write() {
-                server.write_tls(&mut wire).unwrap();
-            }
-            client.read_tls(&mut wire.as_slice()).unwrap();
-            client.process_new_packets()?;
-        }
-        Ok(server)
-    }
-
-    #[test]
-    fn both_versions_speak_imap_and_resume() {
-        let identity = load(&folder());
-        for (version, expected) in [
-            (&version::TLS12, ProtocolVersion::TLSv1_2),
-            (&version::TLS13, ProtocolVersion::TLSv1_3),
-        ] {
-            let client = client(&identity, version, "imap");
-            for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
-                let server = handshake(&client, &identity).unwrap();
-                assert_eq!(server.protocol_version(), Some(expected));
-                assert_eq!(server.alpn_protocol(), Some(b"imap".as_slice()));
-                assert_eq!(server.handshake_kind(), Some(kind));
-            }
-        }
-    }
-
-    #[test]
-    fn another_protocol_is_refused() {
-        let identity = load(&folder());
-        let client = client(&identity, &version::TLS13, "http/1.1");
-        let error = handshake(&client, &identity).unwrap_err();
-        assert_eq!(error, rustls::Error::NoApplicationProtocol);
-    }
-
     #[test]
     fn equality_follows_the_certificate_and_debug_shows_no_key() {
-        let here = folder();
+        let here = tempfile::tempdir().unwrap();
+        write(&here, &["localhost"]);
         let first = load(&here);
         assert_eq!(first, load(&here));
-        let renewed = folder();
-        for name in ["c.pem", "k.pem"] {
-            fs::copy(renewed.path().join(name), here.path().join(name)).unwrap();
-        }
+        write(&here, &["localhost"]);
         assert_ne!(first, load(&here));
         let path = here.path().display();
         let expected = format!(
@@ -269,5 +190,14 @@ mod tests {
              leaf_key_path: \"{path}/k.pem\", .. }}"
         );
         assert_eq!(format!("{first:?}"), expected);
+    }
+
+    #[test]
+    fn names_are_those_of_dns_in_the_certificate() {
+        let here = tempfile::tempdir().unwrap();
+        write(&here, &["Mail.Example.org", "192.0.2.1", "*.example.NET"]);
+        assert_eq!(load(&here).names(), ["mail.example.org", "*.example.net"]);
+        write(&here, &["::1"]);
+        assert!(load(&here).names().is_empty());
     }
 }

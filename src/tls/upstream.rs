@@ -1,12 +1,17 @@
-//! How the server's certificate is verified.
+//! How the server's certificate is verified, and which one it is shown.
 
 use std::sync::Arc;
 
 use thiserror::Error;
 use tokio_rustls::{
     TlsConnector,
-    rustls::{self, ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer},
+    rustls::{
+        self, ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer,
+        sign::SingleCertAndKey,
+    },
 };
+
+use super::Identity;
 
 /// The system's roots of trust, read once for all services.
 #[derive(Clone, Debug)]
@@ -49,8 +54,12 @@ impl SystemRoots {
     }
 
     /// TLS towards a server: the system's roots and `more`, TLS 1.2 and 1.3, ALPN `imap`
-    /// (RFC 7301), resumption.
-    pub fn connector(&self, more: &[CertificateDer<'static>]) -> Result<TlsConnector, RootsError> {
+    /// (RFC 7301), resumption. A server that asks for a certificate is shown that of `identity`.
+    pub fn connector(
+        &self,
+        more: &[CertificateDer<'static>],
+        identity: Option<&Identity>,
+    ) -> Result<TlsConnector, RootsError> {
         let mut roots = Arc::clone(&self.store);
         for certificate in more {
             Arc::make_mut(&mut roots).add(certificate.clone())?;
@@ -58,10 +67,16 @@ impl SystemRoots {
         if roots.is_empty() {
             return Err(RootsError::None);
         }
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            None => config.with_no_client_auth(),
+            Some(identity) => {
+                let shown = SingleCertAndKey::from(Arc::clone(&identity.certified));
+                config.with_client_cert_resolver(Arc::new(shown))
+            }
+        };
         config.alpn_protocols = vec![b"imap".to_vec()];
         Ok(TlsConnector::from(Arc::new(config)))
     }

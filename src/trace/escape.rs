@@ -59,7 +59,8 @@ impl Write for Bounded {
     }
 }
 
-fn is_unsafe(c: char) -> bool {
+/// Whether a log is better off without this character.
+pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -4,8 +4,8 @@
 //! display nor a stalled journal ever holds up a session. What does not fit is counted and told.
 //! Secrets are taken out before anything enters the queue.
 //!
-//! Fields in the journal: `IMAP_SERVICE`, `IMAP_SESSION`, `IMAP_CLIENT`, `IMAP_SERVER`, and
-//! `IMAP_USER` once known; of messages `IMAP_SEQ` (counts those that were dropped, too),
+//! Fields in the journal: `IMAP_SERVICE`, `IMAP_SESSION`, `IMAP_CLIENT`, `IMAP_CLIENT_SUBJECT` of
+//! a client with a certificate, `IMAP_SERVER`, and `IMAP_USER` once known; of messages `IMAP_SEQ` (counts those that were dropped, too),
 //! `IMAP_DIRECTION` (`client-to-server`, `server-to-client`, `client-to-proxy`, ...), `IMAP_TAG`,
 //! `IMAP_COMMAND` or `IMAP_RESPONSE`, `IMAP_SIZE` in bytes, and `IMAP_UNDECODED=1` when the codec
 //! failed; of log lines `IMAP_FAULT` and `IMAP_ERROR`.
@@ -24,6 +24,7 @@ mod secrets;
 mod seen;
 mod session_id;
 mod sink;
+mod subject;
 mod tap;
 mod writer;
 
@@ -47,7 +48,9 @@ use self::{
     queue::Queue,
     sink::{Lines, Sink},
 };
-pub use self::{seen::SessionContext, session_id::SessionId, tap::SessionTap};
+pub use self::{
+    seen::SessionContext, session_id::SessionId, subject::client_subject, tap::SessionTap,
+};
 
 /// What may wait for the writer.
 const MAX_ITEMS: usize = 8192;

@@ -42,6 +42,7 @@ pub(super) enum Key {
     Session,
     Seq,
     Client,
+    ClientSubject,
     Server,
     User,
     Direction,
@@ -65,6 +66,7 @@ impl Key {
             "session" => Self::Session,
             "seq" => Self::Seq,
             "client" => Self::Client,
+            "client_subject" => Self::ClientSubject,
             "server" => Self::Server,
             "user" => Self::User,
             "direction" => Self::Direction,
@@ -84,6 +86,7 @@ impl Key {
             Self::Session => "session",
             Self::Seq => "seq",
             Self::Client => "client",
+            Self::ClientSubject => "client_subject",
             Self::Server => "server",
             Self::User => "user",
             Self::Direction => "direction",
@@ -125,8 +128,15 @@ mod tests {
 
     #[test]
     fn events_and_lines_use_the_same_names() {
-        for key in [Key::Service, Key::Session, Key::Client, Key::User, Key::Undecoded, Key::Fault]
-        {
+        for key in [
+            Key::Service,
+            Key::Session,
+            Key::Client,
+            Key::ClientSubject,
+            Key::User,
+            Key::Undecoded,
+            Key::Fault,
+        ] {
             assert_eq!(Key::of_event(&format!("imap.{}", key.label())), Some(key));
         }
         assert_eq!(Key::of_event("fault"), Some(Key::Fault));

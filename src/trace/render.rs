@@ -20,6 +20,9 @@ pub(super) fn record(seen: Seen) -> Record {
     fields.set(Key::Session, seen.context.session.to_string());
     fields.set(Key::Seq, seen.seq.to_string());
     fields.set(Key::Client, seen.context.client.to_string());
+    if let Some(subject) = &seen.context.client_subject {
+        fields.set(Key::ClientSubject, &**subject);
+    }
     fields.set(Key::Server, seen.context.server.as_str());
     fields.set(Key::Direction, format!("{from}-to-{to}"));
     fields.set(Key::Size, seen.size.to_string());
@@ -113,6 +116,7 @@ mod tests {
             service: "Test".into(),
             session: SessionId::next(),
             client: ([192, 0, 2, 1], 4711).into(),
+            client_subject: Some("CN=laptop".into()),
             server: "imap.example.org:993".to_owned(),
         };
         record(Seen {

@@ -14,6 +14,8 @@ pub struct SessionContext {
     pub session: SessionId,
     /// The client's address.
     pub client: SocketAddr,
+    /// The subject of its certificate, if it showed one: see [`client_subject`](super::client_subject).
+    pub client_subject: Option<Arc<str>>,
     /// The server as the config names it, `host:port`.
     pub server: String,
 }

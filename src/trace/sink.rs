@@ -68,19 +68,26 @@ fn line(record: &Record) -> String {
         Of::Message => {
             let get = |key| escape::clean(record.fields.get(key).unwrap_or("-"));
             let (service, session) = (get(Key::Service), get(Key::Session));
-            let user = record.fields.get(Key::User).map(|user| format!(" user={}", quoted(user)));
-            let user = user.unwrap_or_default();
-            format!("{time} TRACE [{service}] {session} #{}{user} {message}", get(Key::Seq))
+            // Who it is, by certificate and by login.
+            let mut who = String::new();
+            for key in [Key::ClientSubject, Key::User] {
+                if let Some(value) = record.fields.get(key) {
+                    append(&mut who, key, value);
+                }
+            }
+            format!("{time} TRACE [{service}] {session} #{}{who} {message}", get(Key::Seq))
         }
     };
     if record.of != Of::Message {
-        for (key, value) in record.fields.iter() {
-            // Writing to a String does not fail.
-            let _ = write!(line, " {}={}", key.label(), quoted(value));
-        }
+        record.fields.iter().for_each(|(key, value)| append(&mut line, key, value));
     }
     line.push('\n');
     line
+}
+
+fn append(line: &mut String, key: Key, value: &str) {
+    // Writing to a String does not fail.
+    let _ = write!(line, " {}={}", key.label(), quoted(value));
 }
 
 fn quoted(value: &str) -> String {
@@ -133,6 +140,7 @@ macro_rules! emit {
                 imap.session = fields.get(Key::Session),
                 imap.seq = fields.get(Key::Seq),
                 imap.client = fields.get(Key::Client),
+                imap.client_subject = fields.get(Key::ClientSubject),
                 imap.server = fields.get(Key::Server),
                 imap.user = fields.get(Key::User),
                 imap.direction = fields.get(Key::Direction),
@@ -175,6 +183,7 @@ mod tests {
         fields.set(Key::Service, "Insecure to \"TLS\"");
         fields.set(Key::Session, "abc-1");
         fields.set(Key::Seq, "7");
+        fields.set(Key::ClientSubject, "CN=a\\,b");
         fields.set(Key::User, "bob\n");
         Record { time: SystemTime::UNIX_EPOCH, of, message: "hello\r\nERROR".to_owned(), fields }
     }
@@ -184,12 +193,12 @@ mod tests {
         assert_eq!(
             line(&record(Of::Daemon(Level::WARN))),
             "1970-01-01T00:00:00.000Z WARN hello\\r\\nERROR service=\"Insecure to \\\"TLS\\\"\" \
-             session=\"abc-1\" seq=\"7\" user=\"bob\\n\"\n"
+             session=\"abc-1\" seq=\"7\" client_subject=\"CN=a\\\\,b\" user=\"bob\\n\"\n"
         );
         assert_eq!(
             line(&record(Of::Message)),
-            "1970-01-01T00:00:00.000Z TRACE [Insecure to \"TLS\"] abc-1 #7 user=\"bob\\n\" \
-             hello\\r\\nERROR\n"
+            "1970-01-01T00:00:00.000Z TRACE [Insecure to \"TLS\"] abc-1 #7 \
+             client_subject=\"CN=a\\\\,b\" user=\"bob\\n\" hello\\r\\nERROR\n"
         );
     }
 
@@ -231,6 +240,7 @@ mod tests {
                 "imap.service=\"Insecure to \\\"TLS\\\"\"",
                 "imap.session=\"abc-1\"",
                 "imap.seq=\"7\"",
+                "imap.client_subject=\"CN=a\\\\,b\"",
                 "imap.user=\"bob\\n\"",
                 "level=ERROR",
                 "message=\"oh\"",

@@ -66,6 +66,12 @@ impl SessionTap {
         }
     }
 
+    /// The subject of the client's certificate, if it showed one: known only now where STARTTLS comes
+    /// first.
+    pub fn client_showed(&mut self, subject: Option<Arc<str>>) {
+        Arc::make_mut(&mut self.context).client_subject = subject;
+    }
+
     /// Who is logged in, once it is known. Never known at level `off`.
     pub fn user(&self) -> Option<&str> {
         self.login.user.as_deref()
@@ -247,6 +253,7 @@ mod tests {
                 service: "Test".into(),
                 session: SessionId::next(),
                 client: ([192, 0, 2, 1], 4711).into(),
+                client_subject: None,
                 server: "imap.example.org:993".to_owned(),
             };
             let options = Trace { level, max_body, reveal_secrets };

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ClientConnection, Connection, ServerConfig, ServerConnection, pki_types::ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, HandshakeKind, ServerConfig, ServerConnection,
+    pki_types::ServerName,
+};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{certs::certs, proxy::DEADLINE};
@@ -33,13 +36,27 @@ pub fn tls_client(address: SocketAddr) -> Peer {
     client(address).start_tls()
 }
 
+/// Connects as a client of this kind, which asks for the server of this name.
+pub fn tls_client_with(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+    name: &str,
+) -> io::Result<Peer> {
+    client(address).start_tls_with(config, name)
+}
+
 /// Connects as a client, and upgrades by STARTTLS.
 pub fn starttls_client(address: SocketAddr) -> Peer {
+    client_before_tls(address).start_tls()
+}
+
+/// Connects as a client, and upgrades by STARTTLS up to the TLS handshake.
+pub fn client_before_tls(address: SocketAddr) -> Peer {
     let mut client = client(address);
     client.expect_line_starting("* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] proxy: ");
     client.send("tls STARTTLS\r\n");
     client.expect_line_starting("tls OK proxy: ");
-    client.start_tls()
+    client
 }
 
 /// A listening server on a loopback port.
@@ -117,7 +134,14 @@ pub struct Peer {
 impl Peer {
     /// Does the TLS handshake as a client.
     pub fn start_tls(self) -> Self {
-        self.tls_after([])
+        self.start_tls_with(certs().client_config(), "localhost").expect("a TLS handshake")
+    }
+
+    /// The same as a client of this kind, which asks for the server of this name.
+    pub fn start_tls_with(self, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let connection = ClientConnection::new(config, name).expect("a client");
+        self.handshake(connection.into())
     }
 
     /// Its own address.
@@ -215,6 +239,12 @@ impl Peer {
     pub fn certificate(&self) -> Vec<u8> {
         let certificates = self.tls.as_ref().and_then(|tls| tls.peer_certificates());
         certificates.expect("TLS with a certificate")[0].to_vec()
+    }
+
+    /// Whether the TLS handshake resumed an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        let kind = self.tls.as_ref().and_then(|tls| tls.handshake_kind());
+        kind.expect("TLS after its handshake") == HandshakeKind::Resumed
     }
 
     /// The next line, its line ending included.
@@ -330,6 +360,14 @@ impl Peer {
     pub fn gone_without_a_word(&mut self) {
         self.gone_after_reading();
         assert!(self.ahead.is_empty(), "expected nothing, but came {}", show(&self.ahead));
+    }
+
+    /// Waits until the connection breaks, as by a TLS alert. Returns why.
+    pub fn broken(&mut self) -> String {
+        match self.read() {
+            Ok(_) => panic!("expected no more, but came {}", show(&self.ahead)),
+            Err(error) => error.to_string(),
+        }
     }
 
     fn plain(tcp: TcpStream) -> Self {
