@@ -243,7 +243,7 @@ fn a_stop_does_not_wait_for_headers() {
 #[test]
 fn who_is_no_load_balancer_is_not_believed() {
     let bench = Bench::between(Insecure, FROM_HERE, Insecure, "");
-    let elsewhere = "127.0.0.77".parse().expect("an address");
+    let elsewhere = "127.0.0.77";
     let mark = bench.proxy.mark();
     let mut peer = peer::client_from(elsewhere, bench.proxy.address(SERVICE));
     let mut server = bench.server.accept();
