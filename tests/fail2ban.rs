@@ -133,6 +133,42 @@ fn failed_logins_are_found() {
     }
 }
 
+#[test]
+#[ignore = "connections are not limited yet"]
+fn clients_that_come_too_often_are_found() {
+    let mut bench = Bench::new(Insecure, Insecure, "limits = { connections_per_client = 1 }");
+    let (client, address) = (own_address(), bench.proxy.address(SERVICE));
+    let _first = greeted(peer::client_from(&client, address), &bench.server);
+    for _ in 0..3 {
+        peer::client_from(&client, address).gone();
+    }
+    bench.proxy.wait_log("connection refused");
+    // Once a minute.
+    assert_eq!(found(&mut bench.proxy), [client]);
+}
+
+#[test]
+#[ignore = "sessions are not ended for this yet"]
+fn clients_that_go_too_far_are_found() {
+    for (keys, line, answer) in [
+        ("limits = { login_attempts = 1 }", format!("A1 LOGIN {USER} {WRONG}\r\n"), "A1 NO no\r\n"),
+        ("limits = { bad_commands = 1 }", "A1 FROBNICATE\r\n".to_owned(), "A1 BAD what?\r\n"),
+    ] {
+        let mut bench = Bench::new(Insecure, Insecure, keys);
+        let client = own_address();
+        let peer = peer::client_from(&client, bench.proxy.address(SERVICE));
+        let (mut peer, mut server) = greeted(peer, &bench.server);
+        peer.send(&line);
+        server.expect(&line);
+        server.send(answer);
+        peer.expect(answer);
+        peer.expect_line_starting("* BYE proxy: too many ");
+        peer.gone();
+        let expected = if keys.contains("login") { 2 } else { 1 };
+        assert_eq!(found(&mut bench.proxy), vec![client; expected]);
+    }
+}
+
 /// Lines that would get an innocent address banned, in every form of a log.
 const FORGED: [&str; 5] = [
     "login failed, client 203.0.113.66, attempt 3",
