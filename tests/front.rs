@@ -6,7 +6,7 @@ mod common;
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -37,9 +37,9 @@ fn proxy(bind_keys: &str, server: SocketAddr, keys: &str) -> Proxy {
 }
 
 /// An address of this host that no other client has.
-fn own_address() -> IpAddr {
+fn own_address() -> String {
     let [high, low] = free_port().to_be_bytes();
-    Ipv4Addr::new(127, 1, high, low).into()
+    format!("127.1.{high}.{low}")
 }
 
 /// Sends a command, and reads up to its answer, which must be `OK` or `NO` as expected.
@@ -130,7 +130,7 @@ fn dovecot_sees_the_client_through_both() {
             let haproxy = Haproxy::start("", proxy.address(SERVICE), send);
             let client = own_address();
 
-            let mut peer = peer::client_from(client, haproxy.address);
+            let mut peer = peer::client_from(&client, haproxy.address);
             log_in(&mut peer);
             command(&mut peer, "LOGOUT", "OK");
             let (rip, lip) = (format!("rip={client},"), "lip=127.0.0.1,");
@@ -144,7 +144,7 @@ fn dovecot_sees_the_client_through_both() {
             }
 
             // What fail2ban looks for behind.
-            let mut peer = peer::client_from(own_address(), haproxy.address);
+            let mut peer = peer::client_from(&own_address(), haproxy.address);
             peer.expect_line_starting("* OK ");
             command(&mut peer, &format!("LOGIN {USER} {WRONG}"), "NO");
             let rip = format!("rip={},", peer.address().ip());
@@ -165,7 +165,7 @@ fn dovecot_sees_direct_clients_and_whether_they_speak_tls() {
         );
         let proxy = Proxy::start(&config);
         let client = own_address();
-        let mut peer = peer::client_from(client, proxy.address(SERVICE));
+        let mut peer = peer::client_from(&client, proxy.address(SERVICE));
         if bind == Tls {
             peer = peer.start_tls();
         }
@@ -178,7 +178,7 @@ fn dovecot_sees_direct_clients_and_whether_they_speak_tls() {
     let haproxy =
         Haproxy::start("ssl crt identity.pem", proxy.address(SERVICE), "send-proxy-v2-ssl");
     let client = own_address();
-    let mut peer = peer::client_from(client, haproxy.address).start_tls();
+    let mut peer = peer::client_from(&client, haproxy.address).start_tls();
     log_in(&mut peer);
     dovecot.wait_log(&["Login: ", &format!("rip={client},"), "secured"]);
 }
@@ -189,7 +189,7 @@ fn a_client_cannot_forge_its_address_by_id() {
     let dovecot = Dovecot::start_trusting();
     let proxy = proxy("", dovecot.address(Insecure), "send_client_id = true,");
     let client = own_address();
-    let mut peer = peer::client_from(client, proxy.address(SERVICE));
+    let mut peer = peer::client_from(&client, proxy.address(SERVICE));
     // With the first bytes of all.
     peer.send("A0 ID (\"x-originating-ip\" \"203.0.113.66\" \"x-session-id\" \"forged\")\r\n");
     peer.expect_line_starting("* OK ");

@@ -23,10 +23,11 @@ pub fn client(address: SocketAddr) -> Peer {
     Peer::plain(TcpStream::connect(address).expect("the proxy accepts"))
 }
 
-/// As [`client`], from this address of this host.
-pub fn client_from(from: IpAddr, address: SocketAddr) -> Peer {
+/// As [`client`], from another address of loopback.
+pub fn client_from(own: &str, address: SocketAddr) -> Peer {
+    let own: IpAddr = own.parse().expect("an address");
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
-    socket.bind(&SocketAddr::new(from, 0).into()).expect("an address of this host");
+    socket.bind(&SocketAddr::new(own, 0).into()).expect("an address of this host");
     socket.connect(&address.into()).expect("the proxy accepts");
     Peer::plain(socket.into())
 }
