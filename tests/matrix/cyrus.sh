@@ -9,7 +9,7 @@ defaultpartition: default
 partition-default: /srv/spool
 proc_path: /run/cyrus/proc
 mboxname_lockpath: /run/cyrus/lock
-idlesocket: /run/cyrus/idle
+imapidlepoll: 1
 cyrus_user: mail
 servername: localhost
 unixhierarchysep: yes
@@ -28,7 +28,6 @@ CONF
 cat >/srv/cyrus.conf <<CONF
 START {
   recover cmd="/usr/lib/cyrus/bin/ctl_cyrusdb -C /srv/imapd.conf -r"
-  idled cmd="/usr/lib/cyrus/bin/idled -C /srv/imapd.conf"
 }
 SERVICES {
   imap cmd="/usr/lib/cyrus/bin/imapd -C /srv/imapd.conf" listen="127.0.0.1:$2" prefork=1

@@ -28,7 +28,7 @@ use crate::{
 /// How a client reaches its server: not by the proxy, or with these two sides of it.
 pub(crate) type Route = Option<(Encryption, Encryption)>;
 
-/// All that are compared, the direct one first. StartTls belongs here, too, once the proxy has it.
+/// All that are compared, the direct one first. With STARTTLS they belong here, too.
 pub(crate) const ROUTES: [Route; 3] = [None, Some((Tls, Insecure)), Some((Insecure, Tls))];
 
 /// What a client sees on a desk.

@@ -1,9 +1,9 @@
 //! Messages, and how they are told apart.
 
-use std::{
-    hash::{DefaultHasher, Hasher},
-    path::Path,
-};
+use std::{fs, net::SocketAddr, path::Path, sync::LazyLock};
+
+use memchr::{memchr, memmem};
+use ring::digest::{SHA256, digest};
 
 use crate::common::{bench::Encryption::Insecure, transcript::Transcript};
 
@@ -35,29 +35,31 @@ pub(crate) fn mail(number: usize, lines: usize) -> String {
 
 /// A message of 25 MB, no two lines of which are the same.
 pub(crate) fn large(number: usize) -> String {
-    let mut message = mail(number, 1);
-    let filler = "x".repeat(60);
-    for line in 0.. {
-        if message.len() >= LARGE {
-            break;
-        }
-        message.push_str(&format!("{line:08} {filler}\r\n"));
-    }
-    message
+    static BODY: LazyLock<String> = LazyLock::new(|| {
+        let line = |line| format!("{line:08} {}\r\n", "x".repeat(60));
+        (0..LARGE / 70).map(line).collect()
+    });
+    mail(number, 1) + &BODY
 }
 
 /// A message as a line: flags, size, hash, subject. What clients add is left out, and how the
 /// lines end: some store them as files.
 pub(crate) fn describe(flags: &str, message: &[u8]) -> String {
-    let message = String::from_utf8_lossy(message).replace("\r\n", "\n");
-    let (head, body) = message.split_once("\n\n").unwrap_or((&message, ""));
-    let head = without_added(head);
-    let mut hasher = DefaultHasher::new();
-    hasher.write(head.as_bytes());
-    hasher.write(body.as_bytes());
+    let mut text = Vec::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(end) = memchr(b'\n', rest) {
+        let (line, after) = rest.split_at(end + 1);
+        text.extend_from_slice(line.strip_suffix(b"\r\n").unwrap_or(&line[..end]));
+        text.push(b'\n');
+        rest = after;
+    }
+    text.extend_from_slice(rest);
+    let body = memmem::find(&text, b"\n\n").map_or(text.len(), |end| end + 1);
+    let head = without_added(&String::from_utf8_lossy(&text[..body]));
+    text.splice(..body, head.bytes());
     let subject = head.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap_or("none");
-    let size = head.len() + body.len();
-    format!("{subject:?} [{flags}] {size} bytes, {:016x}", hasher.finish())
+    let hash = format!("{:?}", digest(&SHA256, &text)).chars().take(23).collect::<String>();
+    format!("{subject:?} [{flags}] {} bytes, {hash}", text.len())
 }
 
 fn without_added(head: &str) -> String {
@@ -77,7 +79,7 @@ fn without_added(head: &str) -> String {
 }
 
 /// The messages in a mailbox, as the server tells them to a client of its own.
-pub(crate) fn in_mailbox(address: std::net::SocketAddr, name: &str) -> Vec<String> {
+pub(crate) fn in_mailbox(address: SocketAddr, name: &str) -> Vec<String> {
     let mut client = Transcript::login(address, Insecure);
     let before = client.messages().len();
     client.command(format!("EXAMINE {name}"));
@@ -106,12 +108,12 @@ fn flags_in(response: &str) -> Option<String> {
 
 /// The messages in a Maildir, with the flags in the files' names.
 pub(crate) fn in_maildir(maildir: &Path) -> Vec<String> {
-    let read = |folder| std::fs::read_dir(maildir.join(folder)).expect("a Maildir");
+    let read = |folder| fs::read_dir(maildir.join(folder)).expect("a Maildir");
     let files = ["cur", "new"].into_iter().flat_map(read);
-    let describe = |file: std::fs::DirEntry| {
+    let describe = |file: fs::DirEntry| {
         let name = file.file_name().into_string().expect("a name");
         let flags = name.rsplit_once(":2,").map_or("", |(_, flags)| flags);
-        describe(flags, &std::fs::read(file.path()).expect("readable"))
+        describe(flags, &fs::read(file.path()).expect("readable"))
     };
     sorted(files.map(|file| describe(file.expect("a file"))).collect())
 }

@@ -149,10 +149,14 @@ impl InTree {
         let session = || {
             let mut tcp = TcpStream::connect(self.imap)?;
             tcp.set_read_timeout(Some(DEADLINE))?;
-            tcp.write_all(format!("A LOGIN {USER} {ACCOUNT}\r\nB LOGOUT\r\n").as_bytes())?;
-            BufReader::new(tcp).lines().collect::<Result<Vec<_>, _>>()
+            // No command after it: Courier forgets what it has got before it lets one in.
+            tcp.write_all(format!("A LOGIN {USER} {ACCOUNT}\r\n").as_bytes())?;
+            let mut lines = BufReader::new(tcp).lines();
+            lines
+                .find(|line| line.as_ref().map_or(true, |line| !line.starts_with("* ")))
+                .transpose()
         };
-        session().is_ok_and(|lines| lines.iter().any(|line| line.starts_with("A OK")))
+        session().is_ok_and(|answer| answer.is_some_and(|line| line.starts_with("A OK")))
     }
 
     fn log(&self) -> String {

@@ -51,15 +51,15 @@ pub(crate) fn assert_in_readme() {
 }
 
 fn render(cell: impl Fn(&'static str, Kind) -> String) -> String {
-    let mut table = "| client | does |".to_owned();
-    table += &Kind::ALL.map(|server| format!(" {server:?} |")).concat();
-    table += &format!("\n|{}\n", " --- |".repeat(2 + Kind::ALL.len()));
+    let line = |client: &str, does: &str, cell: &dyn Fn(Kind) -> String| {
+        format!("| {client} | {does} | {} |\n", Kind::ALL.map(cell).join(" | "))
+    };
+    let mut table = line("client", "does", &|server| format!("{server:?}"));
+    table += &line("---", "---", &|_| "---".to_owned());
     for client in &clients::ALL {
-        table += &format!("| {} | {} |", client.name, client.jobs);
-        table += &Kind::ALL.map(|server| format!(" {} |", cell(client.name, server))).concat();
-        table += "\n";
+        table += &line(client.name, client.jobs, &|server| cell(client.name, server));
     }
-    table + &format!("\nEach cell: {}.\n", ROUTES.map(name).join("; "))
+    table + "\nEach cell: " + &ROUTES.map(name).join("; ") + ".\n"
 }
 
 fn name(route: Route) -> String {

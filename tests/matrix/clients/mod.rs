@@ -1,7 +1,7 @@
 //! The clients of the matrix, and the jobs that each does.
 
 mod curl;
-mod fetchers;
+mod fetchmail;
 mod mutt;
 mod scripts;
 mod syncers;
@@ -18,13 +18,12 @@ pub(crate) struct Client {
 }
 
 /// All of them.
-pub(crate) const ALL: [Client; 8] = [
+pub(crate) const ALL: [Client; 7] = [
     curl::CURL,
     mutt::MUTT,
     syncers::MBSYNC,
     syncers::OFFLINEIMAP,
-    fetchers::FETCHMAIL,
-    fetchers::GETMAIL,
+    fetchmail::FETCHMAIL,
     scripts::IMAPLIB,
     scripts::IMAPFLOW,
 ];

@@ -1,4 +1,4 @@
-//! Clients that take messages from a server, to deliver them elsewhere.
+//! fetchmail: takes messages from the server, to deliver them here.
 
 use super::{Client, lines};
 use crate::{
@@ -47,39 +47,6 @@ pub(crate) const FETCHMAIL: Client = Client {
         let seen = lines(&[("\\Seen", first), ("\\Seen", second), ("\\Seen", third)]);
         assert_eq!(desk.mailbox("INBOX"), seen);
         got
-    },
-};
-
-pub(crate) const GETMAIL: Client = Client {
-    name: "getmail6",
-    jobs: "25 MB down, flags, move",
-    work: |desk| {
-        let saved = desk.create("Saved");
-        let messages = [mail(1, 10), mail(2, 3000), large(3)];
-        let [first, second, third] = &messages;
-        desk.deliver(&[first, second, third]);
-        let maildir = desk.maildir("got", &[]);
-        let (class, ca) = if desk.is_tls() {
-            ("SimpleIMAPSSLRetriever", format!("ca_certs = {}\n", ca()))
-        } else {
-            ("SimpleIMAPRetriever", String::new())
-        };
-        let config = format!(
-            "[retriever]\ntype = {class}\nserver = localhost\nport = {}\nusername = {USER}\n\
-             password = {ACCOUNT}\nmailboxes = (\"INBOX\",)\nmove_on_delete = {saved}\n{ca}\
-             [destination]\ntype = Maildir\npath = {maildir}/\n\
-             [options]\ndelete = true\nreceived = false\ndelivered_to = false\n",
-            desk.port()
-        );
-        let config = desk.write("getmailrc", &config);
-        let dir = desk.path("");
-        desk.run(desk.command("getmail").args(["--getmaildir", &dir, "--rcfile", &config]));
-
-        let all = |flags| lines(&[(flags, first.as_str()), (flags, second), (flags, third)]);
-        assert_eq!(desk.in_maildir("got"), all(""));
-        assert_eq!(desk.mailbox("INBOX"), lines(&[]));
-        assert_eq!(desk.mailbox("Saved"), all("\\Seen"));
-        desk.in_maildir("got")
     },
 };
 
