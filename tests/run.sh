@@ -14,8 +14,9 @@ export IMAP_PROXY_TEST_LOGS=$logs CARGO_TERM_COLOR=never
 failed=()
 
 need_rust && need_commands cc:build-essential dovecot:dovecot-imapd curl:curl mutt:mutt mbsync:isync \
-  python3:python3 openssl:openssl shellcheck:shellcheck mandoc:mandoc setpriv:util-linux \
-  script:bsdutils systemd-analyze:systemd || exit
+  offlineimap:offlineimap3 fetchmail:fetchmail python3:python3 node:nodejs npm:npm unshare:util-linux \
+  openssl:openssl shellcheck:shellcheck mandoc:mandoc setpriv:util-linux script:bsdutils \
+  systemd-analyze:systemd || exit
 
 # Runs a command, shows its output and captures it. Arguments: what it is, command
 step() {

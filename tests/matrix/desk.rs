@@ -49,7 +49,8 @@ impl Desk {
             None => (server.address(Insecure), Insecure, None),
             Some((bind, connect)) => {
                 let port = server.address(connect).port();
-                let proxy = Proxy::start(&service_to("desk", bind, connect, port, ""));
+                let proxy =
+                    Proxy::start(&service_to("desk", bind, connect, port, "trace = \"full\""));
                 (proxy.address("desk"), bind, Some(proxy))
             }
         };
