@@ -14,8 +14,9 @@ export IMAP_PROXY_TEST_LOGS=$logs CARGO_TERM_COLOR=never
 failed=()
 
 need_rust && need_commands cc:build-essential dovecot:dovecot-imapd curl:curl mutt:mutt mbsync:isync \
-  python3:python3 openssl:openssl shellcheck:shellcheck mandoc:mandoc setpriv:util-linux \
-  script:bsdutils systemd-analyze:systemd haproxy:haproxy fail2ban-regex:fail2ban || exit
+  offlineimap:offlineimap3 fetchmail:fetchmail haproxy:haproxy fail2ban-regex:fail2ban python3:python3 \
+  node:nodejs npm:npm unshare:util-linux openssl:openssl shellcheck:shellcheck mandoc:mandoc \
+  setpriv:util-linux script:bsdutils systemd-analyze:systemd || exit
 # fail2ban reads the journal with this module. No command has its name, so it is installed.
 python3 -c 'import systemd.journal' 2>/dev/null || need_commands python3-systemd:python3-systemd || exit
 
