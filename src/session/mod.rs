@@ -6,23 +6,30 @@ mod connect;
 mod conversation;
 mod ending;
 mod leg;
+mod logins;
 mod opening;
 mod proxy_header;
+mod refusal;
 mod start_tls;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 
 pub use connect::Upstream;
 pub(crate) use conversation::GOODBYE;
+pub use refusal::hang_up;
 
 use crate::{
-    config::{Timeouts, Trace},
+    config::{Connections, Timeouts, Trace},
+    gate::{Gate, Permit, Refused, Suppressed},
     relay::{Limits, Policy, Relay, Tap},
     tls::Security,
     trace::{SessionContext, SessionId, SessionTap, TraceHandle},
@@ -31,6 +38,7 @@ use arrival::Origin;
 use conversation::Conversation;
 use ending::Ending;
 use leg::{Leg, Stream};
+use logins::Logins;
 
 /// What a session needs to know of its service.
 pub struct Setup {
@@ -42,6 +50,10 @@ pub struct Setup {
     pub clients: Security<ArcSwap<ServerConfig>>,
     /// Where the session goes to.
     pub upstream: Upstream,
+    /// How many sessions there may be.
+    pub connections: Connections,
+    /// Where they are counted.
+    pub gate: Arc<Gate>,
     /// What the relay may hold.
     pub limits: Limits,
     /// What passes.
@@ -54,10 +66,12 @@ pub struct Setup {
     pub shown_at: TraceHandle,
 }
 
-/// Serves one client to its end. After `stop` it ends as soon as no command is under way.
+/// Serves one client to its end, if it may come in. After `stop` it ends as soon as no command is
+/// under way.
 pub async fn run(
     mut socket: TcpStream,
     peer: SocketAddr,
+    entry: Result<Permit, Refused>,
     setup: Arc<Setup>,
     stop: CancellationToken,
 ) {
@@ -70,11 +84,32 @@ pub async fn run(
     };
     let client = origin.as_ref().map_or(peer, |origin| origin.client);
     let is_check = origin.as_ref().is_ok_and(|origin| origin.is_balancers);
-    let ending = match origin {
-        Ok(origin) => serve(socket, origin, &id, &setup, &stop).await,
-        Err(ending) => ending,
+    let limit = setup.connections.per_client;
+    let entry = entry.and_then(|permit| permit.identify(client.ip().into(), limit));
+    // When the log tells the end, there is room for another.
+    let ending = match (origin, entry) {
+        (Ok(origin), Ok(_permit)) => serve(socket, origin, &id, &setup, &stop).await,
+        (Ok(origin), Err(refused)) => {
+            return refusal::refuse(socket, origin, refused, &setup, &stop).await;
+        }
+        (Err(ending), _) => ending,
     };
+    tell(&ending, client, is_check, &id, &setup);
+}
+
+/// What a flood of clients could bring about is told once a minute for each of them.
+fn tell(ending: &Ending, client: SocketAddr, is_check: bool, id: &SessionId, setup: &Setup) {
     let service = &setup.service;
+    let suppressed = match ending.flood() {
+        Some(kind) => setup.gate.notices.permit(client.ip().into(), kind, Instant::now()),
+        None => Some(Suppressed::default()),
+    };
+    let Some(suppressed) = suppressed else {
+        tracing::debug!(
+            imap.service = %service, imap.session = %id, imap.client = %client, "session ended: {ending}"
+        );
+        return;
+    };
     match ending.fault() {
         Some("server") => tracing::warn!(
             imap.service = %service, imap.session = %id, imap.client = %client,
@@ -87,7 +122,7 @@ pub async fn run(
         // The address stands in the message for those who read nothing else, as fail2ban.
         Some("client") if !matches!(ending, Ending::Unannounced(_)) => tracing::info!(
             imap.service = %service, imap.session = %id, imap.client = %client, fault = "client",
-            "session ended: {ending}, client {}", client.ip()
+            "session ended: {ending}, client {}{suppressed}", client.ip()
         ),
         fault => tracing::info!(
             imap.service = %service, imap.session = %id, imap.client = %client, fault, "session ended: {ending}"
@@ -123,8 +158,11 @@ async fn serve(
         SessionContext { service: Arc::clone(&setup.service), session: *id, client, server };
     let tap = SessionTap::new(&setup.shown_at, &setup.trace, context);
     let mut relay = Relay::new(setup.limits.clone(), setup.policy.clone(), tap);
+    let mut logins = Logins::new(setup, id, client);
     if let Security::StartTls(identity) = &setup.clients {
-        if let Err(ending) = start_tls::converse(&mut client_leg, &mut relay, setup, stop).await {
+        // The greeting that counts is the one before TLS.
+        let until = logins.deadline();
+        if let Err(ending) = start_tls::converse(&mut client_leg, &mut relay, until, stop).await {
             return turn_away(client_leg, relay, ending, setup).await;
         }
         let shaken = tokio::select! {
@@ -146,7 +184,7 @@ async fn serve(
         Ok(leg) => leg,
         Err(ending) => return turn_away(client_leg, relay, ending, setup).await,
     };
-    let mut conversation = Conversation::new(client_leg, server_leg, relay, timeouts);
+    let mut conversation = Conversation::new(client_leg, server_leg, relay, timeouts, logins);
     let ending = conversation.run(stop).await;
     conversation.close(&ending, stop).await;
     ending
