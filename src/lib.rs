@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod gate;
 pub mod relay;
 pub mod service;
 pub mod session;

@@ -119,7 +119,6 @@ fn clients_behind_a_load_balancer_are_found() {
 }
 
 #[test]
-#[ignore = "failed logins are not logged yet"]
 fn failed_logins_are_found() {
     for bind in [Insecure, StartTls, Tls] {
         let mut bench = Bench::new(bind, Insecure, "");
@@ -134,7 +133,6 @@ fn failed_logins_are_found() {
 }
 
 #[test]
-#[ignore = "connections are not limited yet"]
 fn clients_that_come_too_often_are_found() {
     let mut bench = Bench::new(Insecure, Insecure, "limits = { connections_per_client = 1 }");
     let (client, address) = (own_address(), bench.proxy.address(SERVICE));
@@ -148,7 +146,6 @@ fn clients_that_come_too_often_are_found() {
 }
 
 #[test]
-#[ignore = "sessions are not ended for this yet"]
 fn clients_that_go_too_far_are_found() {
     for (keys, line, answer) in [
         ("limits = { login_attempts = 1 }", format!("A1 LOGIN {USER} {WRONG}\r\n"), "A1 NO no\r\n"),

@@ -74,9 +74,12 @@ impl Haproxy {
         let identity = [certs().read(CHAIN), certs().read(KEY)].concat();
         fs::write(dir.path().join("identity.pem"), identity).expect("written");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        // A connection to the first would go on to the proxy.
+        let ready = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let config = format!(
             "defaults\n  mode tcp\n  timeout connect 20s\n  timeout client 60s\n  timeout server 60s\n\
-             listen mail\n  bind {address} {bind}\n  server proxy {to} {server}\n"
+             listen mail\n  bind {address} {bind}\n  server proxy {to} {server}\n\
+             frontend ready\n  bind {ready}\n  tcp-request connection reject\n"
         );
         fs::write(dir.path().join("haproxy.cfg"), config).expect("written");
         let log = fs::File::create(dir.path().join("log")).expect("a log");
@@ -90,7 +93,7 @@ impl Haproxy {
             .expect("haproxy is installed");
         let haproxy = Self { child, address, dir };
         let deadline = Instant::now() + DEADLINE;
-        while TcpStream::connect(address).is_err() {
+        while TcpStream::connect(ready).is_err() {
             assert!(Instant::now() < deadline, "HAProxy does not listen: {}", haproxy.log());
             thread::sleep(Duration::from_millis(10));
         }

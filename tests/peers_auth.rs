@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    bench::{Bench, exchange},
+    bench::{Bench, Encryption::Insecure, exchange},
     secrets::{self, SASL, TOKEN},
 };
 
@@ -63,7 +63,7 @@ fn oauthbearer_failure() {
 fn other_mechanisms_pass() {
     let mechanisms =
         ["XOAUTH2", "OAUTHBEARER", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "plain", "xoauth2"];
-    let bench = Bench::insecure();
+    let bench = Bench::new(Insecure, Insecure, "timeouts.login_delay = \"0s\"");
     let (mut client, mut server) = bench.session();
     for mechanism in mechanisms {
         let command = format!("A1 AUTHENTICATE {mechanism}\r\n");

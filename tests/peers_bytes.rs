@@ -40,8 +40,9 @@ const RESPONSES: &[&[u8]] = &[
 
 #[test]
 fn odd_bytes_in_every_place() {
-    for trace in ["trace = \"summary\"", "trace = \"full\""] {
-        let bench = Bench::new(Insecure, Insecure, trace);
+    for trace in ["summary", "full"] {
+        let keys = format!("trace = \"{trace}\"\nlimits.bad_commands = 100000");
+        let bench = Bench::new(Insecure, Insecure, &keys);
         let (mut client, mut server) = bench.session();
         for command in variants(COMMANDS) {
             exchange(&mut client, &mut server, &command, b"* BAD what?\r\n");
@@ -241,7 +242,7 @@ fn urgent_data() {
 #[test]
 fn sizes_around_every_bound() {
     for (bind, connect) in COMBINATIONS {
-        let bench = Bench::new(bind, connect, "");
+        let bench = Bench::new(bind, connect, "limits.bad_commands = 100000");
         let (mut client, mut server) = bench.session();
         for bound in [4096, 8192, 16_384, 32_768, 65_536] {
             for size in bound - 3..bound + 4 {

@@ -13,6 +13,9 @@ use common::{
 /// Above what the proxy collects.
 const LARGE: usize = 9000;
 
+/// Nobody logs in here.
+const UNLIMITED: &str = "limits.literal_before_login = 5000000000";
+
 /// A server may have enough of a literal in the middle of it, and still read on.
 #[test]
 fn refusal_in_the_middle_of_a_literal() {
@@ -35,7 +38,7 @@ fn refusal_in_the_middle_of_a_literal() {
 #[test]
 fn server_that_says_bye_in_the_middle_of_a_literal() {
     for (bind, connect) in COMBINATIONS {
-        let bench = Bench::new(bind, connect, "");
+        let bench = Bench::new(bind, connect, UNLIMITED);
         let (mut client, mut server) = bench.session();
         let announcement = b"A1 APPEND INBOX {100000000}\r\n";
         exchange(&mut client, &mut server, announcement, b"+ go on\r\n");
@@ -50,7 +53,7 @@ fn server_that_says_bye_in_the_middle_of_a_literal() {
 #[test]
 fn resets_in_the_middle_of_a_literal() {
     for (bind, connect) in COMBINATIONS {
-        let bench = Bench::new(bind, connect, "");
+        let bench = Bench::new(bind, connect, UNLIMITED);
         for literal in ["{100}", "{100000}"] {
             let (mut client, mut server) = bench.session();
             client.send(format!("A1 APPEND INBOX {literal}\r\n"));

@@ -195,7 +195,7 @@ fn client_that_leaves_during_a_download_frees_the_server() {
 #[test]
 fn server_that_leaves_during_an_upload() {
     let bench = Bench::insecure();
-    let (mut client, mut server) = bench.session();
+    let (mut client, mut server) = bench.logged_in();
     let announcement = b"A1 APPEND INBOX {4000000000}\r\n";
     exchange(&mut client, &mut server, announcement, b"+ go on\r\n");
     server.reset();
@@ -210,7 +210,7 @@ fn peer_that_takes_nothing_is_dropped() {
     server.send("* 1 FETCH (BODY[] {4000000000}\r\n");
     server.send_until_gone([b'x'; 16_384]);
 
-    let (mut client, mut stalled) = bench.session();
+    let (mut client, mut stalled) = bench.logged_in();
     let announcement = b"A1 APPEND INBOX {4000000000}\r\n";
     exchange(&mut client, &mut stalled, announcement, b"+ go on\r\n");
     client.send_until_gone([b'x'; 16_384]);

@@ -22,9 +22,13 @@ const COMMANDS: usize = 150;
 /// Around the bounds of what is collected (4096), of a TLS record and of a buffer.
 const SIZES: &[usize] = &[0, 1, 5, 100, 2000, 4095, 4096, 4097, 9000, 16_384, 70_000];
 
+/// What is sent before login may be larger than the default allows.
+const UNLIMITED: &str = "limits.literal_before_login = 100000";
+const KEYS: &str = "trace = \"full\"\nlimits.literal_before_login = 100000";
+
 #[test]
 fn conversations_without_tls() {
-    let bench = Bench::new(Insecure, Insecure, "trace = \"full\"");
+    let bench = Bench::new(Insecure, Insecure, KEYS);
     for (offer, seed) in ["IMAP4rev1", "LITERAL-", "LITERAL+"].into_iter().zip(1..) {
         converse(&bench, offer, seed);
     }
@@ -33,14 +37,14 @@ fn conversations_without_tls() {
 #[test]
 fn conversations_with_tls() {
     for ((bind, connect), seed) in COMBINATIONS.into_iter().zip(10..) {
-        converse(&Bench::new(bind, connect, ""), "IMAP4rev1 LITERAL+", seed);
+        converse(&Bench::new(bind, connect, UNLIMITED), "IMAP4rev1 LITERAL+", seed);
     }
 }
 
 /// Whatever nonsense both sides talk, the proxy neither breaks nor gets stuck.
 #[test]
 fn nonsense() {
-    let bench = Bench::new(Insecure, Insecure, "trace = \"full\"");
+    let bench = Bench::new(Insecure, Insecure, KEYS);
     for seed in 100..400 {
         let (mut client, mut server) = bench.session();
         thread::scope(|scope| {

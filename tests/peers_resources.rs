@@ -10,7 +10,7 @@ mod common;
 use std::{fs, process::Command, thread};
 
 use common::{
-    bench::{Bench, Encryption::Insecure, SERVICE, exchange},
+    bench::{Bench, Encryption::Insecure, SERVICE, exchange, log_in},
     peer::{client, transfer},
     proxy::Proxy,
 };
@@ -62,6 +62,9 @@ fn many_response_lines() {
 fn unfinished_literals() {
     let bench = Bench::insecure();
     let mut sessions: Vec<_> = (0..8).map(|_| bench.capable("IMAP4rev1 LITERAL+")).collect();
+    for (client, server) in &mut sessions {
+        log_in(client, server);
+    }
     costs_little(&bench.proxy, || {
         let part = vec![b'x'; HUGE / 8];
         for (client, server) in &mut sessions {
@@ -133,7 +136,8 @@ fn refusals_that_nobody_reads() {
 /// When files run out, clients wait, the log stays readable, and then it goes on.
 #[test]
 fn too_many_open_files() {
-    let bench = Bench::insecure();
+    let keys = "limits = { connections_per_client = 1000 }";
+    let bench = Bench::new(Insecure, Insecure, keys);
     let (mut steady_client, mut steady_server) = bench.session();
     limit_files(bench.proxy.pid(), 40);
     let address = bench.proxy.address(SERVICE);

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    bench::{Bench, COMBINATIONS, Encryption::Insecure, exchange},
-    peer::transfer,
+    bench::{Bench, COMBINATIONS, Encryption::Insecure, exchange, log_in},
+    peer::{Peer, transfer},
 };
 
 /// What a client gets for each synchronizing literal that the proxy collects.
@@ -17,7 +17,7 @@ const LARGE: usize = 4097;
 fn large_literals_are_negotiated_with_the_server() {
     for (bind, connect) in COMBINATIONS {
         let bench = Bench::new(bind, connect, "");
-        let (mut client, mut server) = bench.session();
+        let (mut client, mut server) = bench.logged_in();
         for size in [LARGE, 65_535, 65_536, 65_537, 3_000_000] {
             let announcement = format!("A1 APPEND INBOX (\\Seen) {{{size}}}\r\n");
             exchange(&mut client, &mut server, announcement.as_bytes(), b"+ OK go ahead {3}\r\n");
@@ -32,7 +32,7 @@ fn large_literals_are_negotiated_with_the_server() {
 fn large_responses_arrive_whole() {
     for (bind, connect) in COMBINATIONS {
         let bench = Bench::new(bind, connect, "");
-        let (mut client, mut server) = bench.session();
+        let (mut client, mut server) = bench.logged_in();
         for size in [65_535, 65_536, 65_537, 3_000_000] {
             let head = format!("* 1 FETCH (BODY[] {{{size}}}\r\n").into_bytes();
             let message = [head, content(size), b" FLAGS ())\r\nA1 OK done\r\n".to_vec()].concat();
@@ -48,7 +48,7 @@ fn large_responses_arrive_whole() {
 #[test]
 fn server_refuses_a_large_literal() {
     let bench = Bench::insecure();
-    let (mut client, mut server) = bench.session();
+    let (mut client, mut server) = bench.logged_in();
     for answer in ["A1 NO [TOOBIG] too big\r\n", "A1 NO\r\n", "A1 BAD\r\n", "A1 BAD no\r\n"] {
         let announcement = b"A1 APPEND INBOX {30000000}\r\n";
         exchange(&mut client, &mut server, announcement, answer.as_bytes());
@@ -60,13 +60,13 @@ fn server_refuses_a_large_literal() {
 #[test]
 fn literal_before_its_time() {
     let bench = Bench::insecure();
-    let (mut client, mut server) = bench.session();
+    let (mut client, mut server) = bench.logged_in();
     let content = content(LARGE);
     client.send(format!("A1 APPEND INBOX {{{LARGE}}}\r\n"));
     client.send(&content);
     client.send("\r\nA2 NOOP\r\n");
     server.expect(format!("A1 APPEND INBOX {{{LARGE}}}\r\n"));
-    let (mut other_client, mut other_server) = bench.session();
+    let (mut other_client, mut other_server) = bench.logged_in();
     exchange(&mut other_client, &mut other_server, b"B1 NOOP\r\n", b"B1 OK done\r\n");
     server.expect_nothing_so_far();
     server.send("+ go on\r\n");
@@ -77,7 +77,7 @@ fn literal_before_its_time() {
 #[test]
 fn large_non_synchronizing_literals_stream_at_once() {
     let bench = Bench::insecure();
-    let (mut client, mut server) = bench.capable("IMAP4rev1 LITERAL+");
+    let (mut client, mut server) = capable(&bench, "IMAP4rev1 LITERAL+");
     for announcement in ["A1 APPEND INBOX", "A1 APPEND INBOX ~", "A1 APPEND INBOX UTF8 (~"] {
         let head = format!("{announcement}{{3000000+}}\r\n").into_bytes();
         let command = [head, content(3_000_000), b")\r\n".to_vec()].concat();
@@ -92,7 +92,7 @@ fn large_non_synchronizing_literals_stream_at_once() {
 fn large_non_synchronizing_literals_where_the_server_does_not_offer_them() {
     let bench = Bench::insecure();
     for offer in ["IMAP4rev1", "IMAP4rev1 LITERAL-", "IMAP4rev2"] {
-        let (mut client, mut server) = bench.capable(offer);
+        let (mut client, mut server) = capable(&bench, offer);
         let content = content(LARGE);
         client.send(format!("A1 APPEND INBOX {{{LARGE}+}}\r\n"));
         client.send(&content);
@@ -118,7 +118,7 @@ fn large_non_synchronizing_literals_where_the_server_does_not_offer_them() {
 #[test]
 fn small_literal_before_a_large_one() {
     let bench = Bench::insecure();
-    let (mut client, mut server) = bench.session();
+    let (mut client, mut server) = bench.logged_in();
     client.send("A1 APPEND {5}\r\n");
     client.expect(ACCEPTED);
     client.send(format!("INBOX {{{LARGE}}}\r\n"));
@@ -144,7 +144,7 @@ fn small_literal_before_a_large_one() {
 #[test]
 fn literals_add_up() {
     let bench = Bench::insecure();
-    let (mut client, mut server) = bench.session();
+    let (mut client, mut server) = bench.logged_in();
     let part = "x".repeat(2000);
     client.send("A1 APPEND INBOX {2000}\r\n");
     client.expect(ACCEPTED);
@@ -168,7 +168,7 @@ fn literals_add_up() {
 #[test]
 fn absurd_sizes() {
     let bench = Bench::insecure();
-    let (mut client, mut server) = bench.capable("IMAP4rev1 LITERAL+");
+    let (mut client, mut server) = capable(&bench, "IMAP4rev1 LITERAL+");
     for size in ["4294967295", "4294967296", "18446744073709551615"] {
         let announcement = format!("A1 APPEND INBOX {{{size}}}\r\n");
         exchange(&mut client, &mut server, announcement.as_bytes(), b"A1 BAD too big\r\n");
@@ -185,7 +185,7 @@ fn absurd_sizes() {
 #[test]
 fn large_literal_without_a_tag() {
     let bench = Bench::insecure();
-    let (mut client, mut server) = bench.session();
+    let (mut client, mut server) = bench.logged_in();
     exchange(&mut client, &mut server, b"{30000000}\r\n", b"* BAD no tag\r\n");
     exchange(&mut client, &mut server, b"A2 NOOP\r\n", b"A2 OK done\r\n");
     // There may be others that wait for an answer.
@@ -199,7 +199,7 @@ fn large_literal_without_a_tag() {
 #[test]
 fn literal_over_the_configured_maximum() {
     let bench = Bench::new(Insecure, Insecure, "limits = { literal = 10000 }");
-    let (mut client, mut server) = bench.capable("IMAP4rev1 LITERAL+");
+    let (mut client, mut server) = capable(&bench, "IMAP4rev1 LITERAL+");
     client.send("A1 APPEND INBOX {10001}\r\n");
     client.expect_line_starting("A1 NO [TOOBIG] proxy: ");
     exchange(&mut client, &mut server, b"A2 NOOP\r\n", b"A2 OK done\r\n");
@@ -232,7 +232,7 @@ fn literal_over_the_configured_maximum() {
 #[test]
 fn command_line_over_its_maximum() {
     let bench = Bench::insecure();
-    let (mut client, mut server) = bench.session();
+    let (mut client, mut server) = bench.logged_in();
     let long = "x".repeat(70_000);
     for (command, answer) in [
         (format!("A1 SEARCH {long}\r\n"), "A1 BAD proxy: "),
@@ -254,7 +254,7 @@ fn command_line_over_its_maximum() {
 #[test]
 fn command_over_its_maximum_in_many_lines() {
     let bench = Bench::new(Insecure, Insecure, "limits = { command_line = 8192 }");
-    let (mut client, mut server) = bench.capable("IMAP4rev1 LITERAL+");
+    let (mut client, mut server) = capable(&bench, "IMAP4rev1 LITERAL+");
     let line = format!("{} {{1+}}\r\n", "x".repeat(3000));
     client.send(format!("A1 SEARCH {line}1{line}2{line}3\r\n"));
     client.expect_line_starting("A1 BAD proxy: ");
@@ -265,7 +265,7 @@ fn command_over_its_maximum_in_many_lines() {
 #[test]
 fn long_command_line() {
     let bench = Bench::insecure();
-    let (mut client, mut server) = bench.session();
+    let (mut client, mut server) = bench.logged_in();
     let command = format!("A1 UID FETCH {}1 (FLAGS)\r\n", "1,".repeat(30_000));
     exchange(&mut client, &mut server, command.as_bytes(), b"A1 OK done\r\n");
 }
@@ -274,4 +274,11 @@ fn long_command_line() {
 fn content(size: usize) -> Vec<u8> {
     let mut lines = (0u32..).flat_map(|n| format!("line {n} (\"{{5}}\r\n").into_bytes());
     lines.by_ref().take(size).collect()
+}
+
+/// A session that is logged in, with these capabilities (all of which must pass).
+fn capable(bench: &Bench, capabilities: &str) -> (Peer, Peer) {
+    let (mut client, mut server) = bench.capable(capabilities);
+    log_in(&mut client, &mut server);
+    (client, server)
 }

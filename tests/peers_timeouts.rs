@@ -118,7 +118,8 @@ fn login() {
 #[test]
 fn server_that_takes_nothing() {
     for connect in [Insecure, Tls] {
-        let bench = Bench::new(Insecure, connect, "timeouts = { write_stall = \"1s\" }");
+        let keys = "timeouts.write_stall = \"1s\"\nlimits.literal_before_login = 5000000000";
+        let bench = Bench::new(Insecure, connect, keys);
         let (mut client, mut stalled) = bench.session();
         let announcement = b"A1 APPEND INBOX {4000000000}\r\n";
         exchange(&mut client, &mut stalled, announcement, b"+ go on\r\n");

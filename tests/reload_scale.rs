@@ -19,7 +19,8 @@ const SERVICES: usize = 1000;
 
 /// All services; those for which it holds have another limit.
 fn config(port: u16, is_changed: impl Fn(usize) -> bool) -> String {
-    let mut text = "[watch]\nenabled = false\n".to_owned();
+    let mut text =
+        format!("[watch]\nenabled = false\n[limits]\nconnections_per_client = {SERVICES}\n");
     for number in 0..SERVICES {
         let keys = if is_changed(number) { "limits.literal = 1" } else { "" };
         let service = service_to(&format!("s{number}"), Insecure, Insecure, port, keys);

@@ -12,6 +12,7 @@ use std::{
     process::{Command, Output},
 };
 
+use imap_proxy::config::Connections;
 use tempfile::TempDir;
 
 const UNIT: &str = "imap-proxy.service";
@@ -118,6 +119,15 @@ fn systemd_has_no_complaint_about_any_directive() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{drop_ins:?}");
         assert!(output.status.success(), "{drop_ins:?}");
     }
+}
+
+#[test]
+fn the_unit_allows_the_files_of_all_sessions() {
+    let unit = fs::read_to_string(deploy().join(UNIT)).unwrap();
+    let limit = unit.lines().find_map(|line| line.strip_prefix("LimitNOFILE=")).unwrap();
+    // Two of each session; those of clients that are refused, listeners and the like beside.
+    let sessions = Connections::default().in_service;
+    assert!(limit.parse::<usize>().unwrap() > 2 * sessions + 4096);
 }
 
 #[test]

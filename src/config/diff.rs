@@ -31,6 +31,8 @@ pub struct Diff {
     pub changed: Vec<(Arc<str>, Change)>,
     /// Something outside the services changed: log or watch.
     pub daemon: bool,
+    /// The number of sessions that all services together may have changed.
+    pub connections: bool,
 }
 
 impl Diff {
@@ -39,8 +41,11 @@ impl Diff {
     pub fn between(old: &Config, new: &Config) -> Self {
         let before: HashMap<_, _> =
             old.services.iter().map(|service| (&service.name, service)).collect();
-        let mut diff =
-            Self { daemon: old.log != new.log || old.watch != new.watch, ..Self::default() };
+        let mut diff = Self {
+            daemon: old.log != new.log || old.watch != new.watch,
+            connections: old.connections != new.connections,
+            ..Self::default()
+        };
         for service in &new.services {
             let name = Arc::clone(&service.name);
             match before.get(&service.name) {
@@ -80,6 +85,9 @@ impl fmt::Display for Diff {
         if self.daemon {
             parts.push("log or watch settings".to_owned());
         }
+        if self.connections {
+            parts.push("connections in all".to_owned());
+        }
         f.write_str(if parts.is_empty() { "nothing" } else { "" })?;
         f.write_str(&parts.join("; "))
     }
@@ -114,7 +122,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{Connect, HostPort, Limits, Log, Timeouts, Trace, TraceLevel, Watch},
+        config::{Connect, Connections, HostPort, Limits, Log, Timeouts, Trace, TraceLevel, Watch},
         tls::{ClientCa, Downstream, Identity, Security},
     };
 
@@ -137,6 +145,7 @@ mod tests {
                 security: Security::Insecure,
             },
             trace: Trace::default(),
+            connections: Connections::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             allow_capabilities: Vec::new(),
@@ -144,7 +153,12 @@ mod tests {
     }
 
     fn config(services: Vec<Service>) -> Config {
-        Config { services, log: Log { filter: "info".to_owned() }, watch: Watch::default() }
+        Config {
+            services,
+            log: Log { filter: "info".to_owned() },
+            watch: Watch::default(),
+            connections: 100,
+        }
     }
 
     #[test]
@@ -179,6 +193,7 @@ mod tests {
                 "changed \"a\" (for new sessions)",
             ),
             (vec![a()], with(|s| s.limits.command_line = 9), "changed \"a\" (for new sessions)"),
+            (vec![a()], with(|s| s.connections.per_client = 9), "changed \"a\" (for new sessions)"),
             (
                 vec![a()],
                 with(|s| s.timeouts.idle = Duration::MAX),
@@ -255,5 +270,8 @@ mod tests {
         let mut new = old.clone();
         new.watch.enabled = false;
         assert!(Diff::between(&old, &new).daemon);
+        let mut new = old.clone();
+        new.connections = 99;
+        assert_eq!(Diff::between(&old, &new).to_string(), "connections in all");
     }
 }

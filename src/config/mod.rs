@@ -17,8 +17,8 @@ use self::problem::Reports;
 pub use self::{
     diff::{Change, Diff},
     model::{
-        Bind, Config, Connect, ConnectTls, HostPort, Limits, Log, ProxyProtocol, Service, Timeouts,
-        Trace, TraceLevel, Watch,
+        Bind, Config, Connect, ConnectTls, Connections, HostPort, Limits, Log, ProxyProtocol,
+        Service, Timeouts, Trace, TraceLevel, Watch,
     },
     problem::Problems,
 };

@@ -24,6 +24,8 @@ pub struct Config {
     pub log: Log,
     /// Whether the file is followed.
     pub watch: Watch,
+    /// Sessions in all services together.
+    pub connections: usize,
 }
 
 impl Config {
@@ -59,6 +61,8 @@ pub struct Service {
     pub connect: Connect,
     /// What is shown of each message.
     pub trace: Trace,
+    /// How many sessions.
+    pub connections: Connections,
     /// How much of anything.
     pub limits: Limits,
     /// How long for anything.
@@ -194,6 +198,22 @@ pub struct Trace {
     pub reveal_secrets: bool,
 }
 
+/// What `[limits]` says about sessions that are alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Of the service.
+    pub in_service: usize,
+    /// Of each client in all services together, where it comes in here.
+    pub per_client: usize,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        // Half of the files that the unit allows, two for each session.
+        Self { in_service: 15_000, per_client: 100 }
+    }
+}
+
 /// `[timeouts]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -203,8 +223,10 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For the server's greeting.
     pub greeting: Duration,
-    /// Without a byte from either side, before login.
+    /// From the greeting to the login.
     pub login: Duration,
+    /// The longest that a login waits because others of its client failed; zero: none waits.
+    pub login_delay: Duration,
     /// Without a byte from either side, after login (RFC 9051 5.4: at least 30 minutes).
     pub idle: Duration,
     /// For a peer to take anything of what waits for it.
@@ -220,6 +242,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             greeting: Duration::from_secs(30),
             login: Duration::from_secs(180),
+            login_delay: Duration::from_secs(15),
             idle: Duration::from_secs(35 * 60),
             write_stall: Duration::from_secs(300),
             shutdown: Duration::from_secs(30),

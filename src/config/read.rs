@@ -13,10 +13,10 @@ use toml::{Spanned, de::DeTable};
 
 use super::{
     fields::Fields,
-    model::{Config, Limits, Log, Service, Timeouts, Trace, TraceLevel, Watch},
+    model::{Config, Connections, Limits, Log, Service, Timeouts, Trace, TraceLevel, Watch},
     problem::{Reported, Reports},
     sides,
-    values::{Capability, Filter, IdleTime, Name, Size, Time},
+    values::{Capability, Delay, Filter, IdleTime, Name, Size, Time},
 };
 
 /// Reads the whole file; relative paths in it start from `folder`.
@@ -32,7 +32,7 @@ pub(super) fn config<'i>(
         let mut unique = Unique::default();
         let services = fields
             .required_tables("services", |fields| service(fields, folder, &settings, &mut unique));
-        Ok(Config { services: services?, log, watch })
+        Ok(Config { services: services?, log, watch, connections: settings.connections.in_service })
     })
 }
 
@@ -40,6 +40,7 @@ pub(super) fn config<'i>(
 #[derive(Clone, Default)]
 struct Settings {
     trace: Trace,
+    connections: Connections,
     limits: Limits,
     timeouts: Timeouts,
 }
@@ -49,7 +50,7 @@ impl Settings {
     fn overridden(&self, fields: &mut Fields<'_, '_>) -> Self {
         let mut settings = self.clone();
         trace(fields, &mut settings.trace);
-        limits(fields, &mut settings.limits);
+        limits(fields, &mut settings.connections, &mut settings.limits);
         timeouts(fields, &mut settings.timeouts);
         settings
     }
@@ -81,12 +82,17 @@ fn trace(fields: &mut Fields<'_, '_>, trace: &mut Trace) {
     });
 }
 
-fn limits(fields: &mut Fields<'_, '_>, limits: &mut Limits) {
+fn limits(fields: &mut Fields<'_, '_>, connections: &mut Connections, limits: &mut Limits) {
     let _ = fields.table("limits", |fields| {
+        fields.replace::<Size<1>, _>("connections", &mut connections.in_service);
+        fields.replace::<Size<1>, _>("connections_per_client", &mut connections.per_client);
         fields.replace::<Size<1>, _>("command_line", &mut limits.command_line);
         fields.replace::<Size<0>, _>("collect_literal", &mut limits.collect_literal);
+        fields.replace::<Size<0>, _>("literal_before_login", &mut limits.literal_before_login);
         fields.replace::<Size<0>, _>("literal", &mut limits.literal);
         fields.replace::<Size<1>, _>("unanswered_commands", &mut limits.unanswered_commands);
+        fields.replace::<Size<1>, _>("bad_commands", &mut limits.bad_commands);
+        fields.replace::<Size<1>, _>("login_attempts", &mut limits.login_attempts);
     });
 }
 
@@ -96,6 +102,7 @@ fn timeouts(fields: &mut Fields<'_, '_>, timeouts: &mut Timeouts) {
         fields.replace::<Time, _>("connect", &mut timeouts.connect);
         fields.replace::<Time, _>("greeting", &mut timeouts.greeting);
         fields.replace::<Time, _>("login", &mut timeouts.login);
+        fields.replace::<Delay, _>("login_delay", &mut timeouts.login_delay);
         fields.replace::<IdleTime, _>("idle", &mut timeouts.idle);
         fields.replace::<Time, _>("write_stall", &mut timeouts.write_stall);
         fields.replace::<Time, _>("shutdown", &mut timeouts.shutdown);
@@ -112,7 +119,7 @@ fn service(
     let bind = fields.required_table("bind", |fields| sides::bind(fields, folder, unique));
     let connect = fields.required_table("connect", |fields| sides::connect(fields, folder));
     let allow = fields.list::<Capability>("allow_capabilities");
-    let Settings { trace, limits, timeouts } = settings.overridden(fields);
+    let Settings { trace, connections, limits, timeouts } = settings.overridden(fields);
 
     let name = name?;
     let at = name.span();
@@ -127,6 +134,7 @@ fn service(
         bind: bind?,
         connect: connect?,
         trace,
+        connections,
         limits,
         timeouts,
         allow_capabilities: allow?.into_iter().map(|Capability(name)| name).collect(),

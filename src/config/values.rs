@@ -157,9 +157,16 @@ impl<const MIN: usize> From<Size<MIN>> for usize {
     }
 }
 
-impl<const MIN: usize> From<Size<MIN>> for Option<u64> {
+impl<const MIN: usize> From<Size<MIN>> for u64 {
     fn from(Size(size): Size<MIN>) -> Self {
-        u64::try_from(size).ok()
+        // No machine has more than 64 bits.
+        size.try_into().unwrap_or(Self::MAX)
+    }
+}
+
+impl<const MIN: usize> From<Size<MIN>> for Option<u64> {
+    fn from(size: Size<MIN>) -> Self {
+        Some(size.into())
     }
 }
 
@@ -177,7 +184,7 @@ impl From<Time> for Duration {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let duration = deserializer.deserialize_any(DurationVisitor)?;
+        let AnyTime(duration) = AnyTime::deserialize(deserializer)?;
         if duration.is_zero() {
             Err(de::Error::custom("no time at all; the least is \"1ms\""))
         } else if duration > LONGEST {
@@ -207,6 +214,28 @@ impl TryFrom<Time> for IdleTime {
 impl From<IdleTime> for Duration {
     fn from(IdleTime(time): IdleTime) -> Self {
         time.into()
+    }
+}
+
+/// `login_delay`: nothing at all switches it off, and much would be a way to lock others out.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "AnyTime")]
+pub(super) struct Delay(Duration);
+
+impl TryFrom<AnyTime> for Delay {
+    type Error = &'static str;
+
+    fn try_from(AnyTime(duration): AnyTime) -> Result<Self, Self::Error> {
+        if duration > Duration::from_secs(5 * 60) {
+            return Err("too long; the most is \"5m\"");
+        }
+        Ok(Self(duration))
+    }
+}
+
+impl From<Delay> for Duration {
+    fn from(Delay(duration): Delay) -> Self {
+        duration
     }
 }
 
@@ -305,6 +334,15 @@ impl Visitor<'_> for IntegerVisitor {
     }
 }
 
+/// Any duration.
+struct AnyTime(Duration);
+
+impl<'de> Deserialize<'de> for AnyTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DurationVisitor).map(Self)
+    }
+}
+
 struct DurationVisitor;
 
 impl Visitor<'_> for DurationVisitor {
@@ -353,6 +391,14 @@ mod tests {
         let idle = |text| parse::<IdleTime>(text).map(Duration::from);
         assert_eq!(idle("1800"), Some(Duration::from_secs(1800)));
         assert_eq!(idle("1799"), None);
+    }
+
+    #[test]
+    fn delays_may_be_none() {
+        let delay = |text| parse::<Delay>(text).map(Duration::from);
+        assert_eq!(delay("\"0s\""), Some(Duration::ZERO));
+        assert_eq!(delay("300"), Some(Duration::from_secs(300)));
+        assert_eq!(delay("301"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{
     BeforeTls, Fault, HIGH_WATER, Kind, Party, Phase, Relay, Tap,
     flow::Due,
     head::CommandHead,
+    held::Held,
     line::{self, Literal, Tail},
     outstanding::Purpose,
     sending::{Command, Sending},
@@ -19,6 +20,8 @@ pub(super) enum Intake {
     Collect { left: u64 },
     /// Not taken yet: the server has to agree to a literal.
     Sending(Sending),
+    /// Not taken yet: the command has to wait.
+    Held(Held),
     /// Content of a literal that streams.
     Stream { left: u64 },
     /// The rest of a command that goes nowhere.
@@ -37,14 +40,18 @@ pub(super) struct Swallow {
 /// The client's side of the relay.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
-    intake: Intake,
-    command: Command,
+    pub(super) intake: Intake,
+    pub(super) command: Command,
 }
 
 impl Commands {
     /// Nothing of a command is there that is not with the server as a whole.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.intake, Intake::Line) && self.command.is_untouched()
+        match self.intake {
+            Intake::Line => self.command.is_untouched(),
+            Intake::Held(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -65,7 +72,7 @@ impl<T: Tap> Relay<T> {
         let room = self.to_server.len() < HIGH_WATER
             && self.to_client.len() + self.answers.len() < HIGH_WATER;
         let due = match &self.commands.intake {
-            Intake::Sending(_) => false,
+            Intake::Sending(_) | Intake::Held(_) => false,
             Intake::Line => match self.flow.due() {
                 Due::Nothing => false,
                 Due::Command => {
@@ -92,9 +99,10 @@ impl<T: Tap> Relay<T> {
                 Intake::Collect { .. } => self.take_collected(rest),
                 Intake::Stream { .. } => self.take_streamed(rest),
                 Intake::Swallow(_) => self.take_swallowed(rest),
-                Intake::Sending(_) => break,
+                Intake::Sending(_) | Intake::Held(_) => break,
             };
             rest = rest.split_at(taken).1;
+            self.verdict()?;
         }
         Ok(input.len() - rest.len())
     }
@@ -182,6 +190,14 @@ impl<T: Tap> Relay<T> {
 
     /// A command of one line.
     fn forward_command(&mut self, head: &CommandHead<'_>, line: &[u8]) {
+        if self.hold(purpose(head), Held::Line) {
+            self.commands.command.bytes = line.to_vec();
+        } else {
+            self.forward_now(head, line);
+        }
+    }
+
+    pub(super) fn forward_now(&mut self, head: &CommandHead<'_>, line: &[u8]) {
         self.outstanding.push(head.proper_tag(), purpose(head));
         self.forward_line(line, Kind::Command { authenticated: self.is_authenticated() });
         if head.is("AUTHENTICATE") || head.is("IDLE") {
@@ -201,13 +217,22 @@ impl<T: Tap> Relay<T> {
         if !command.begun {
             self.flow.literals_end(command.bytes.get(command.shown..).unwrap_or_default());
         }
+        if !self.hold_collected(Held::Whole) {
+            self.send_whole();
+        }
+    }
+
+    pub(super) fn send_whole(&mut self) {
         self.end_message(Party::Server);
         self.send(None);
     }
 
-    fn literal_announced(&mut self, literal: Literal) -> Result<(), Fault> {
-        let command = &mut self.commands.command;
-        if self.limits.literal.is_some_and(|limit| literal.size > limit) {
+    pub(super) fn literal_announced(&mut self, literal: Literal) -> Result<(), Fault> {
+        if self.is_too_large(literal) {
+            if self.hold_undecided(literal) {
+                return Ok(());
+            }
+            let command = &mut self.commands.command;
             if command.begun {
                 // The server waits for the rest of the command: only an end of the session ends it.
                 return Err(Fault::Client("a literal is larger than allowed"));
@@ -221,11 +246,14 @@ impl<T: Tap> Relay<T> {
             return Ok(());
         }
         self.tap.literal(Party::Client, literal.size);
+        let command = &mut self.commands.command;
         command.literals.push((command.bytes.len(), literal));
         let room = self.limits.collect_literal.saturating_sub(command.literal_bytes);
         if command.begun || usize::try_from(literal.size).map_or(true, |size| size > room) {
             self.abandon_literals();
-            self.send(Some(literal));
+            if !self.hold_collected(Held::Streams(literal)) {
+                self.send(Some(literal));
+            }
         } else {
             let acceptance =
                 self.flow.literal(command.bytes.get(command.shown..).unwrap_or_default());
@@ -265,7 +293,7 @@ impl<T: Tap> Relay<T> {
     }
 
     /// Sends on what was taken in of a command; with `streams`, a literal still follows.
-    fn send(&mut self, streams: Option<Literal>) {
+    pub(super) fn send(&mut self, streams: Option<Literal>) {
         let command = &mut self.commands.command;
         if !command.begun {
             let purpose = purpose(&CommandHead::parse(&command.bytes));
@@ -406,7 +434,7 @@ impl<T: Tap> Relay<T> {
     }
 }
 
-fn purpose(head: &CommandHead<'_>) -> Purpose {
+pub(super) fn purpose(head: &CommandHead<'_>) -> Purpose {
     if head.is("LOGIN") || head.is("AUTHENTICATE") { Purpose::Login } else { Purpose::Other }
 }
 

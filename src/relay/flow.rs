@@ -38,6 +38,8 @@ pub(super) struct Flow {
     client: Client,
     due: Due,
     authenticating: bool,
+    /// Challenges of the server that came before the one ahead of them was answered.
+    challenges: u32,
 }
 
 impl Flow {
@@ -58,6 +60,7 @@ impl Flow {
             client: Client::new(client_options),
             due: Due::Command,
             authenticating: false,
+            challenges: 0,
         };
         // The greeting that the client gets is the server's own.
         drop(flow.drive_server());
@@ -112,6 +115,7 @@ impl Flow {
             _ => return,
         };
         self.authenticating = !matches!(body, CommandBody::Idle);
+        self.challenges = 0;
         self.client.enqueue_command(Command { tag, body });
         if let Some(
             client::Event::AuthenticateStarted { .. } | client::Event::IdleCommandSent { .. },
@@ -128,6 +132,10 @@ impl Flow {
             self.drive_client();
         }
         self.due = Due::Nothing;
+        if let Some(left) = self.challenges.checked_sub(1) {
+            self.challenges = left;
+            self.continuation();
+        }
     }
 
     /// The line that ends IDLE went to the server.
@@ -140,8 +148,13 @@ impl Flow {
 
     /// The server sent a continuation request that no literal waits for.
     pub(super) fn continuation(&mut self) {
-        if self.due == Due::Command {
-            return;
+        match self.due {
+            Due::Command => return,
+            Due::SaslResponse => {
+                self.challenges = self.challenges.saturating_add(1);
+                return;
+            }
+            Due::Nothing | Due::IdleDone => {}
         }
         self.client.enqueue_input(b"+ proxy\r\n");
         let (accepted, due) = match self.drive_client() {
@@ -253,11 +266,13 @@ mod tests {
                 for _ in 0..2 {
                     flow.continuation();
                     assert_eq!(flow.due(), Due::SaslResponse);
-                    // A second one asks for nothing new.
+                    // A second one asks for one more.
                     flow.continuation();
-                    assert_eq!(flow.due(), Due::SaslResponse);
-                    flow.sasl_response_sent();
-                    assert_eq!(flow.due(), Due::Nothing);
+                    for due in [Due::SaslResponse, Due::Nothing] {
+                        assert_eq!(flow.due(), Due::SaslResponse);
+                        flow.sasl_response_sent();
+                        assert_eq!(flow.due(), due);
+                    }
                 }
                 flow.status(b"A0", condition);
                 assert_eq!(flow.due(), Due::Nothing);

@@ -10,12 +10,14 @@ mod capability;
 mod commands;
 mod flow;
 mod head;
+mod held;
 mod line;
 mod opening;
 mod outstanding;
 mod policy;
 mod responses;
 mod sending;
+mod strikes;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ use commands::Commands;
 use flow::Flow;
 use outstanding::Outstanding;
 use responses::Responses;
+use strikes::Strikes;
 
 /// Bytes in an outbox from which on nothing more is taken in for it.
 pub const HIGH_WATER: usize = 64 * 1024;
@@ -49,20 +52,30 @@ pub struct Limits {
     pub command_line: usize,
     /// Bytes of literals in one command that the proxy collects; larger ones stream.
     pub collect_literal: usize,
-    /// Bytes of the largest literal a client may send; `None`: the server decides.
+    /// Bytes of the largest literal a client may send before login.
+    pub literal_before_login: u64,
+    /// The same after login; `None`: the server decides.
     pub literal: Option<u64>,
     /// Commands without an answer after which the client is not read until the server answers.
     pub unanswered_commands: usize,
+    /// Answers BAD in a row, nothing else between them, that end the session.
+    pub bad_commands: usize,
+    /// Logins of one session that failed which end it.
+    pub login_attempts: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        // 64 KiB is Dovecot's own limit for a line; 4 KiB is what LITERAL- allows (RFC 7888).
+        // 64 KiB is Dovecot's own limit for a line; 4 KiB is what LITERAL- allows (RFC 7888). Tokens
+        // have a few KiB. Dovecot, too, says BYE after 20 bad commands.
         Self {
             command_line: 65536,
             collect_literal: 4096,
+            literal_before_login: 16_384,
             literal: None,
             unanswered_commands: 1000,
+            bad_commands: 20,
+            login_attempts: 10,
         }
     }
 }
@@ -112,6 +125,8 @@ pub struct Relay<T> {
     /// Whose words the greeting is that the client gets.
     greeting_by: Party,
     bye_seen: bool,
+    strikes: Strikes,
+    holds_logins: bool,
     /// Names that were taken out of a list, upper case.
     stripped: HashSet<Vec<u8>>,
 }
@@ -135,6 +150,8 @@ impl<T: Tap> Relay<T> {
             client_greeted: false,
             greeting_by: Party::Server,
             bye_seen: false,
+            strikes: Strikes::default(),
+            holds_logins: false,
             stripped: HashSet::new(),
         }
     }
@@ -207,6 +224,7 @@ impl<T: Tap> Relay<T> {
     /// Sends the client an answer of the proxy's own, as soon as no message of the server is under
     /// way.
     fn answer(&mut self, answer: &[u8]) {
+        self.strikes.answered_by_proxy(answer);
         self.tap.line(Party::Proxy, answer);
         self.tap.end(Party::Proxy, Party::Client, Kind::Response);
         self.answers.extend_from_slice(answer);

@@ -16,6 +16,7 @@ pub(super) enum Purpose {
 pub(super) struct Outstanding {
     queue: VecDeque<(Box<[u8]>, Purpose)>,
     bytes: usize,
+    logins: usize,
     /// Lines without a proper tag, which no tagged answer can name.
     untagged: usize,
     limit: usize,
@@ -26,7 +27,7 @@ impl Outstanding {
     const MAX_BYTES: usize = 64 * 1024;
 
     pub(super) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, untagged: 0, limit }
+        Self { queue: VecDeque::new(), bytes: 0, logins: 0, untagged: 0, limit }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -41,20 +42,31 @@ impl Outstanding {
         self.queue.len() == 1
     }
 
+    /// Whether a login is among them.
+    pub(super) fn has_login(&self) -> bool {
+        self.logins > 0
+    }
+
     pub(super) fn push(&mut self, tag: Option<&[u8]>, purpose: Purpose) {
         let Some(tag) = tag else {
             self.untagged = self.untagged.saturating_add(1);
             return;
         };
         self.bytes += tag.len();
+        self.logins += usize::from(purpose == Purpose::Login);
         self.queue.push_back((tag.into(), purpose));
+    }
+
+    /// Whether a command with this tag waits.
+    pub(super) fn has(&self, tag: &[u8]) -> bool {
+        self.queue.iter().any(|(waiting, _)| **waiting == *tag)
     }
 
     /// Takes out the oldest command with this tag.
     pub(super) fn settle(&mut self, tag: &[u8]) -> Option<Purpose> {
         let position = self.queue.iter().position(|(waiting, _)| **waiting == *tag)?;
         let (tag, purpose) = self.queue.remove(position)?;
-        self.bytes -= tag.len();
+        self.removed(&tag, purpose);
         Some(purpose)
     }
 
@@ -64,10 +76,15 @@ impl Outstanding {
         let was_untagged = self.untagged > 0;
         if was_untagged {
             self.untagged -= 1;
-        } else if let Some((tag, _)) = self.queue.pop_front() {
-            self.bytes -= tag.len();
+        } else if let Some((tag, purpose)) = self.queue.pop_front() {
+            self.removed(&tag, purpose);
         }
         was_untagged
+    }
+
+    fn removed(&mut self, tag: &[u8], purpose: Purpose) {
+        self.bytes -= tag.len();
+        self.logins -= usize::from(purpose == Purpose::Login);
     }
 }
 
@@ -80,11 +97,12 @@ mod tests {
         let mut outstanding = Outstanding::new(3);
         outstanding.push(Some(b"A"), Purpose::Login);
         outstanding.push(Some(b"B"), Purpose::Other);
-        assert!(!outstanding.is_full());
+        assert!(!outstanding.is_full() && outstanding.has_login());
         outstanding.push(Some(b"A"), Purpose::Other);
         assert!(outstanding.is_full());
         assert_eq!(outstanding.settle(b"C"), None);
         assert_eq!(outstanding.settle(b"A"), Some(Purpose::Login));
+        assert!(!outstanding.has_login());
         assert_eq!(outstanding.settle(b"A"), Some(Purpose::Other));
         outstanding.push(Some(b"D"), Purpose::Login);
         outstanding.push(None, Purpose::Other);

@@ -138,6 +138,9 @@ impl Policy {
             Some("NO [CANNOT] proxy: UNAUTHENTICATE is not supported, please reconnect")
         } else if head.is("STARTTLS") {
             Some("BAD proxy: STARTTLS is not available on this connection")
+        } else if (head.is("LOGIN") || head.is("AUTHENTICATE")) && head.proper_tag().is_none() {
+            // The answer could not be told from others, nor that a password was wrong.
+            Some("BAD proxy: a login needs a proper tag")
         } else if head.is("AUTHENTICATE") {
             self.mechanism_refusal(head.arguments)
         } else {
@@ -218,7 +221,12 @@ mod tests {
                 refusal(refused).is_some_and(|answer| answer.starts_with("NO [CANNOT] proxy: "))
             );
         }
-        for bad in [&b"A STARTTLS\r\n"[..], b"A AUTHENTICATE {5}\r\n"] {
+        for bad in [
+            &b"A STARTTLS\r\n"[..],
+            b"A AUTHENTICATE {5}\r\n",
+            b"A% LOGIN a b\r\n",
+            b"+A authenticate PLAIN\r\n",
+        ] {
             assert!(refusal(bad).is_some_and(|answer| answer.starts_with("BAD proxy: ")));
         }
         for passes in [

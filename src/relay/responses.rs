@@ -54,6 +54,8 @@ impl<T: Tap> Relay<T> {
                 State::Literal { .. } => self.take_literal(rest),
             };
             rest = rest.split_at(taken).1;
+            self.verdict()?;
+            self.decide()?;
         }
         Ok(())
     }
@@ -87,7 +89,7 @@ impl<T: Tap> Relay<T> {
     fn response_line(&mut self, line: &[u8]) -> Result<(), Fault> {
         let head = self.response_head(line);
         let kind = self.response_kind(head);
-        let to = self.react(head)?;
+        let to = self.react(head, line)?;
         let by = if kind == Kind::Greeting { self.greeting_by } else { Party::Server };
         self.tap.line(by, line);
         if head.is_text() {
@@ -115,8 +117,9 @@ impl<T: Tap> Relay<T> {
         }
     }
 
-    /// What a response means for the session. Returns who gets it.
-    fn react(&mut self, head: ResponseHead<'_>) -> Result<Party, Fault> {
+    /// What a response means for the session, of whose line at least the beginning is there.
+    /// Returns who gets it.
+    fn react(&mut self, head: ResponseHead<'_>, line: &[u8]) -> Result<Party, Fault> {
         if !self.is_greeted() {
             return self.greet(head);
         }
@@ -127,19 +130,32 @@ impl<T: Tap> Relay<T> {
                 Continuation::Other => self.flow.continuation(),
             },
             ResponseHead::Tagged { tag, condition } => {
-                self.literal_refused(Some(tag));
-                self.flow.status(tag, condition);
                 let purpose = self.outstanding.settle(tag);
-                if purpose == Some(Purpose::Login) && condition == Condition::Ok {
-                    self.phase = Phase::Authenticated;
-                    self.tap.authenticated();
+                // Of several commands with one tag, the last is under way, and this answers the first.
+                if !self.outstanding.has(tag) {
+                    self.literal_refused(Some(tag));
+                    self.flow.status(tag, condition);
+                }
+                self.strikes.answered(condition);
+                match (purpose, condition) {
+                    (Some(Purpose::Login), Condition::Ok) => {
+                        self.phase = Phase::Authenticated;
+                        self.tap.authenticated();
+                    }
+                    (Some(Purpose::Login), Condition::No) => self.strikes.login_refused(line),
+                    _ => {}
                 }
             }
             ResponseHead::Status(Condition::Bad) => {
                 // The literal of a command with a tag still waits: were it given up, a late `+`
                 // would turn its content into commands.
-                if self.outstanding.settle_by_untagged_bad() {
+                let answers_nothing = self.outstanding.is_empty();
+                let was_untagged = self.outstanding.settle_by_untagged_bad();
+                if was_untagged {
                     self.literal_refused(None);
+                }
+                if was_untagged || !answers_nothing {
+                    self.strikes.answered(Condition::Bad);
                 }
             }
             ResponseHead::Status(Condition::Bye) => self.bye_seen = true,
@@ -233,7 +249,7 @@ impl<T: Tap> Relay<T> {
         let partial = std::mem::take(&mut self.responses.partial);
         let head = self.response_head(&partial);
         let kind = self.response_kind(head);
-        let to = self.react(head)?;
+        let to = self.react(head, &partial)?;
         let mut tail = Tail::default();
         tail.push(&partial);
         self.tap.line(Party::Server, &partial);

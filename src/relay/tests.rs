@@ -82,15 +82,22 @@ impl Tap for &mut Seen {
 const LIMITS: Limits = Limits {
     command_line: 100,
     collect_literal: 10,
+    literal_before_login: 500,
     literal: Some(1000),
     unanswered_commands: 100,
+    bad_commands: 5,
+    login_attempts: 3,
 };
 const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 LITERAL+] hello\r\n";
 
-/// Runs the conversation in pieces of `size` bytes and returns what was shown.
-fn run(steps: &[Step], size: usize) -> Seen {
+/// Runs the conversation in pieces of `size` bytes, with logins that are held and released at once
+/// or not at all, and returns what was shown.
+fn run(steps: &[Step], size: usize, holds: bool) -> Seen {
     let mut seen = Seen::default();
     let mut relay = Relay::new(LIMITS, Policy::default(), &mut seen);
+    if holds {
+        relay.hold_logins();
+    }
     let mut waiting = BytesMut::new();
     for (number, step) in steps.iter().enumerate() {
         for piece in step.sends.as_bytes().chunks(size) {
@@ -98,8 +105,14 @@ fn run(steps: &[Step], size: usize) -> Seen {
                 Party::Client => waiting.extend_from_slice(piece),
                 _ => relay.server_sent(piece).unwrap(),
             }
-            let taken = relay.client_sent(&waiting).unwrap();
-            waiting.advance(taken);
+            loop {
+                let taken = relay.client_sent(&waiting).unwrap();
+                waiting.advance(taken);
+                if !relay.login_waits() {
+                    break;
+                }
+                relay.release_login();
+            }
         }
         let text = |bytes: BytesMut| String::from_utf8(bytes.to_vec()).unwrap();
         let what = format!("after step {number} ({:?}) in pieces of {size}", step.sends);
@@ -113,9 +126,11 @@ fn run(steps: &[Step], size: usize) -> Seen {
 fn check(steps: &[Step]) -> Seen {
     let mut steps_with_greeting = vec![server(GREETING).passes()];
     steps_with_greeting.extend(steps.iter().map(|step| Step { ..*step }));
-    let whole = run(&steps_with_greeting, usize::MAX);
-    for size in [1, 2, 3, 5, 8, 13] {
-        assert_eq!(run(&steps_with_greeting, size), whole);
+    let whole = run(&steps_with_greeting, usize::MAX, false);
+    for size in [1, 2, 3, 5, 8, 13, usize::MAX] {
+        for holds in [false, true] {
+            assert_eq!(run(&steps_with_greeting, size, holds), whole);
+        }
     }
     whole
 }
@@ -268,6 +283,7 @@ fn literals_that_do_not_wait() {
     check(&[
         // The server offers LITERAL+.
         client("A1 LOGIN {1+}\r\na {1+}\r\nb\r\n").passes(),
+        server("A1 NO\r\n").passes(),
         client("A2 APPEND x {12+}\r\nhello again! ~{0+}\r\n\r\n").passes(),
         // It might not know the command.
         client("A3 XYZ {1+}\r\na\r\n").server_gets("A3 XYZ {1}\r\n"),

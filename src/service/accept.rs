@@ -57,9 +57,9 @@ pub(super) async fn run(
 /// The classes of accept(2)'s errors.
 fn classify(error: &io::Error) -> Failure {
     match error.raw_os_error() {
-        Some(libc::EMFILE) => {
-            Failure::Exhausted("too many open files: raise LimitNOFILE= of the unit (or ulimit -n)")
-        }
+        Some(libc::EMFILE) => Failure::Exhausted(
+            "too many open files: raise LimitNOFILE= of the unit (or ulimit -n), or lower limits.connections",
+        ),
         Some(libc::ENFILE) => {
             Failure::Exhausted("the system has too many open files: raise the sysctl fs.file-max")
         }

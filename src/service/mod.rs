@@ -15,6 +15,7 @@ use tokio_util::{
 
 use crate::{
     config,
+    gate::Gate,
     relay::Policy,
     session::{self, Setup, Upstream},
     tls::{RootsError, SystemRoots},
@@ -73,7 +74,16 @@ impl Listener {
             async move {
                 let serve = |client, from| {
                     let setup = target.load_full();
-                    sessions.tasks.spawn(session::run(client, from, setup, sessions.stop.clone()));
+                    let limit = setup.connections.in_service;
+                    match setup.gate.admission.enter(&setup.service, limit) {
+                        Err(refused) if !refused.may_be_told() => {
+                            session::hang_up(client, from, &refused, &setup);
+                        }
+                        entry => {
+                            let stop = sessions.stop.clone();
+                            sessions.tasks.spawn(session::run(client, from, entry, setup, stop));
+                        }
+                    }
                 };
                 match accept::run(&socket, address, serve).await {}
             }
@@ -105,6 +115,7 @@ pub fn setup(
     config: &config::Service,
     roots: &SystemRoots,
     shown_at: TraceHandle,
+    gate: Arc<Gate>,
 ) -> Result<Setup, RootsError> {
     let upstream = config.connect.security.try_map(|tls| {
         let connector = roots.connector(&tls.ca_certificates, tls.identity.as_ref())?;
@@ -120,6 +131,8 @@ pub fn setup(
             send_client_id: config.connect.send_client_id,
             security: upstream,
         },
+        connections: config.connections,
+        gate,
         limits: config.limits.clone(),
         policy: Policy::new(&config.allow_capabilities),
         timeouts: config.timeouts.clone(),

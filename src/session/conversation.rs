@@ -15,6 +15,7 @@ use super::{
     connect::{self, ConnectError},
     ending::Ending,
     leg::{LAST_WORDS, Leg},
+    logins::Logins,
 };
 use crate::{
     config::Timeouts,
@@ -33,6 +34,7 @@ pub(super) struct Conversation<'a, T> {
     pub(super) server: Leg,
     pub(super) relay: Relay<T>,
     timeouts: &'a Timeouts,
+    logins: Logins<'a>,
     started: Instant,
     /// When either side last sent anything.
     last_heard: Instant,
@@ -51,13 +53,21 @@ enum Direction {
 }
 
 impl<'a, T: Tap> Conversation<'a, T> {
-    pub(super) fn new(client: Leg, server: Leg, relay: Relay<T>, timeouts: &'a Timeouts) -> Self {
+    pub(super) fn new(
+        client: Leg,
+        server: Leg,
+        mut relay: Relay<T>,
+        timeouts: &'a Timeouts,
+        logins: Logins<'a>,
+    ) -> Self {
+        relay.hold_logins();
         let now = Instant::now();
         Self {
             client,
             server,
             relay,
             timeouts,
+            logins,
             started: now,
             last_heard: now,
             to_server: Direction::Open,
@@ -76,6 +86,7 @@ impl<'a, T: Tap> Conversation<'a, T> {
             }
             let (deadline, expired) = self.deadline();
             let told_to_stop = self.stopping.is_some();
+            let held_until = self.logins.held_until();
             let steps = poll_fn(|cx| match self.step(cx) {
                 Ok(false) => Poll::Pending,
                 Ok(true) => Poll::Ready(Ok(())),
@@ -88,6 +99,7 @@ impl<'a, T: Tap> Conversation<'a, T> {
                     Ok(Err(ending)) => return ending,
                     Err(_) => return expired,
                 },
+                () = sleep_until(held_until.unwrap_or(deadline)), if held_until.is_some() => {}
                 () = &mut cancelled, if !told_to_stop => {
                     self.stopping = Some(Instant::now() + self.timeouts.shutdown);
                 }
@@ -153,7 +165,9 @@ impl<'a, T: Tap> Conversation<'a, T> {
         let mut progress = heard_server || heard_client;
 
         if !self.server.inbox.is_empty() && self.relay.takes_from_server() {
-            self.relay.server_sent(&self.server.inbox)?;
+            let taken = self.relay.server_sent(&self.server.inbox);
+            self.logins.note_failed(self.relay.failed_logins());
+            taken?;
             self.server.inbox.clear();
             progress = true;
         }
@@ -161,6 +175,10 @@ impl<'a, T: Tap> Conversation<'a, T> {
             let taken = self.relay.client_sent(&self.client.inbox)?;
             self.client.inbox.advance(taken);
             progress |= taken > 0;
+        }
+        if self.logins.proceed(&mut self.relay) {
+            self.last_heard = Instant::now();
+            progress = true;
         }
         progress |= self.client.drain(cx, self.relay.to_client()).map_err(Ending::ClientLost)?;
         progress |= self.write_to_server(cx);
@@ -170,10 +188,10 @@ impl<'a, T: Tap> Conversation<'a, T> {
         }
         if self.server.eof && self.server.inbox.is_empty() {
             return Err(match (self.relay.is_greeted(), self.client.eof) {
-                (false, _) => {
+                (_, true) => Ending::ClientClosed,
+                (false, false) => {
                     Fault::Server("the server closed the connection before it greeted").into()
                 }
-                (true, true) => Ending::ClientClosed,
                 (true, false) => Ending::ServerClosed,
             });
         }
@@ -189,7 +207,8 @@ impl<'a, T: Tap> Conversation<'a, T> {
             Ok(progress) => progress,
             Err(error) => return self.server_takes_no_more(&error),
         };
-        if self.to_server == Direction::Open && self.client.eof && self.client.inbox.is_empty() {
+        let is_done = self.client.eof && self.client.inbox.is_empty() && !self.relay.holds_back();
+        if self.to_server == Direction::Open && is_done {
             self.to_server = Direction::Closing;
             self.relay.client_finished();
             return true;
@@ -219,11 +238,13 @@ impl<'a, T: Tap> Conversation<'a, T> {
             (self.started + timeouts.greeting, Ending::GreetingTimeout)
         } else if self.client.eof {
             let patience = if self.client.inbox.is_empty() { HALF_CLOSED } else { LAST_WORDS };
-            (self.last_heard + patience, Ending::ClientClosed)
+            let heard =
+                self.logins.held_until().map_or(self.last_heard, |at| at.max(self.last_heard));
+            (heard + patience, Ending::ClientClosed)
         } else if self.relay.is_authenticated() {
             (self.last_heard + timeouts.idle, Ending::IdleTimeout)
         } else {
-            (self.last_heard + timeouts.login, Ending::LoginTimeout)
+            (self.logins.deadline(), Ending::LoginTimeout)
         };
         let stalls = [
             self.client

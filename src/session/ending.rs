@@ -73,6 +73,20 @@ impl Ending {
         matches!(self, Self::ClientClosed | Self::ClientLost(_))
     }
 
+    /// The kind of an end that a flood of clients could bring about at will: the log tells each
+    /// kind once a minute for each client.
+    pub(super) fn flood(&self) -> Option<&'static str> {
+        match self {
+            Self::Unannounced(_) => Some("PROXY header"),
+            Self::Handshake(_) => Some("handshake"),
+            Self::HandshakeTimeout => Some("handshake timeout"),
+            Self::LoginTimeout => Some("login timeout"),
+            Self::ClientStalled => Some("stall"),
+            Self::Fault(Fault::Client(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+
     /// What follows `* BYE proxy: `, where the client can still be told.
     pub(super) fn bye(&self) -> Option<&'static str> {
         match self {

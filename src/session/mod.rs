@@ -7,8 +7,10 @@ mod conversation;
 mod ending;
 mod handshake;
 mod leg;
+mod logins;
 mod opening;
 mod proxy_header;
+mod refusal;
 mod report;
 mod start_tls;
 
@@ -22,9 +24,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use connect::Upstream;
 pub(crate) use conversation::GOODBYE;
+pub use refusal::hang_up;
 
 use crate::{
-    config::{Timeouts, Trace},
+    config::{Connections, Timeouts, Trace},
+    gate::{Gate, Permit, Refused},
     relay::{Limits, Policy, Relay, Tap},
     tls::Security,
     trace::{SessionContext, SessionId, SessionTap, TraceHandle},
@@ -34,6 +38,7 @@ use conversation::Conversation;
 use ending::Ending;
 use handshake::shake_hands;
 use leg::{Leg, Stream};
+use logins::Logins;
 
 /// What a session needs to know of its service.
 pub struct Setup {
@@ -45,6 +50,10 @@ pub struct Setup {
     pub clients: Security<ArcSwap<ServerConfig>>,
     /// Where the session goes to.
     pub upstream: Upstream,
+    /// How many sessions there may be.
+    pub connections: Connections,
+    /// Where they are counted.
+    pub gate: Arc<Gate>,
     /// What the relay may hold.
     pub limits: Limits,
     /// What passes.
@@ -57,10 +66,12 @@ pub struct Setup {
     pub shown_at: TraceHandle,
 }
 
-/// Serves one client to its end. After `stop` it ends as soon as no command is under way.
+/// Serves one client to its end, if it may come in. After `stop` it ends as soon as no command is
+/// under way.
 pub async fn run(
     mut socket: TcpStream,
     peer: SocketAddr,
+    entry: Result<Permit, Refused>,
     setup: Arc<Setup>,
     stop: CancellationToken,
 ) {
@@ -73,8 +84,19 @@ pub async fn run(
     };
     let (origin, ending) = match arrived {
         Ok(mut origin) => {
-            let ending = serve(socket, &mut origin, &id, &setup, &stop).await;
-            (Some(origin), ending)
+            // From here on the client's address is the one that counts.
+            let limit = setup.connections.per_client;
+            match entry.and_then(|permit| permit.identify(origin.client.ip().into(), limit)) {
+                Ok(permit) => {
+                    let ending = serve(socket, &mut origin, &id, &setup, &stop).await;
+                    // When the log tells the end, there is room for another.
+                    drop(permit);
+                    (Some(origin), ending)
+                }
+                Err(refused) => {
+                    return refusal::refuse(socket, origin, refused, &setup, &stop).await;
+                }
+            }
         }
         Err(ending) => (None, ending),
     };
@@ -114,8 +136,11 @@ async fn serve(
     };
     let tap = SessionTap::new(&setup.shown_at, &setup.trace, context);
     let mut relay = Relay::new(setup.limits.clone(), setup.policy.clone(), tap);
+    let mut logins = Logins::new(setup, id, client);
     if let Security::StartTls(tls) = &setup.clients {
-        if let Err(ending) = start_tls::converse(&mut client_leg, &mut relay, setup, stop).await {
+        // The greeting that counts is the one before TLS.
+        let until = logins.deadline();
+        if let Err(ending) = start_tls::converse(&mut client_leg, &mut relay, until, stop).await {
             return turn_away(client_leg, relay, ending, setup).await;
         }
         let shaken = tokio::select! {
@@ -138,7 +163,7 @@ async fn serve(
         Ok(leg) => leg,
         Err(ending) => return turn_away(client_leg, relay, ending, setup).await,
     };
-    let mut conversation = Conversation::new(client_leg, server_leg, relay, timeouts);
+    let mut conversation = Conversation::new(client_leg, server_leg, relay, timeouts, logins);
     let ending = conversation.run(stop).await;
     conversation.close(&ending, stop).await;
     ending

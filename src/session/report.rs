@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::{Setup, arrival::Origin, ending::Ending};
-use crate::trace::SessionId;
+use tokio::time::Instant;
 
-/// Tells how a session ended. `origin`: who the client was, unless its balancer (`peer`) failed to
+use super::{Setup, arrival::Origin, ending::Ending};
+use crate::{gate::Suppressed, trace::SessionId};
+
+/// Tells how a session ended; what a flood of clients could bring about, once a minute for each of them. `origin`: who the client was, unless its balancer (`peer`) failed to
 /// say so.
 pub(super) fn ended(
     ending: &Ending,
@@ -18,6 +20,17 @@ pub(super) fn ended(
     let client = origin.map_or(peer, |origin| origin.client);
     let subject = origin.and_then(|origin| origin.subject.as_deref());
     let is_check = origin.is_some_and(|origin| origin.is_balancers);
+    let suppressed = match ending.flood() {
+        Some(kind) => setup.gate.notices.permit(client.ip().into(), kind, Instant::now()),
+        None => Some(Suppressed::default()),
+    };
+    let Some(suppressed) = suppressed else {
+        tracing::debug!(
+            imap.service = %service, imap.session = %id, imap.client = %client,
+            fault = ending.fault(), "session ended: {ending}"
+        );
+        return;
+    };
     match ending.fault() {
         Some("server") => tracing::warn!(
             imap.service = %service, imap.session = %id, imap.client = %client,
@@ -33,7 +46,7 @@ pub(super) fn ended(
         Some("client") if origin.is_some() => tracing::info!(
             imap.service = %service, imap.session = %id, imap.client = %client,
             imap.client_subject = subject, fault = "client",
-            "session ended: {ending}, client {}", client.ip()
+            "session ended: {ending}, client {}{suppressed}", client.ip()
         ),
         fault => tracing::info!(
             imap.service = %service, imap.session = %id, imap.client = %client,

@@ -6,10 +6,10 @@ use std::{
 };
 
 use bytes::Buf;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Setup, ending::Ending, leg::Leg};
+use super::{ending::Ending, leg::Leg};
 use crate::relay::{BeforeTls, Fault, Relay, Tap};
 
 /// Answers the client until it has sent STARTTLS, and got its answer. At an error the client is still
@@ -17,13 +17,13 @@ use crate::relay::{BeforeTls, Fault, Relay, Tap};
 pub(super) async fn converse<T: Tap>(
     client: &mut Leg,
     relay: &mut Relay<T>,
-    setup: &Setup,
+    until: Instant,
     stop: &CancellationToken,
 ) -> Result<(), Ending> {
     relay.require_tls();
     let steps = poll_fn(|cx| poll(client, relay, cx));
     tokio::select! {
-        result = timeout(setup.timeouts.login, steps) => result.unwrap_or(Err(Ending::LoginTimeout)),
+        result = timeout_at(until, steps) => result.unwrap_or(Err(Ending::LoginTimeout)),
         () = stop.cancelled() => Err(Ending::Shutdown),
     }
 }

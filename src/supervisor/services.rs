@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use super::systemd::{self, Inherited};
 use crate::{
     config::{Change, Config, Diff, HostPort, Service},
+    gate::Gate,
     service::{self, Listener, Sessions},
     session::Setup,
     tls::{RootsError, SystemRoots},
@@ -53,6 +54,7 @@ pub(super) struct Services {
     setups: HashMap<Arc<str>, Arc<Setup>>,
     inherited: Inherited,
     sessions: Sessions,
+    gate: Arc<Gate>,
     shown_at: TraceHandle,
 }
 
@@ -64,6 +66,7 @@ impl Services {
             setups: HashMap::new(),
             inherited,
             sessions: Sessions::default(),
+            gate: Arc::default(),
             shown_at,
         }
     }
@@ -124,7 +127,8 @@ impl Services {
                 Arc::clone(setup)
             } else {
                 let roots = roots.get_or_insert_with(|| system_roots(config));
-                let setup = service::setup(service, roots, self.shown_at.clone());
+                let (shown_at, gate) = (self.shown_at.clone(), Arc::clone(&self.gate));
+                let setup = service::setup(service, roots, shown_at, gate);
                 Arc::new(setup.map_err(|error| ApplyError::Roots { service: name.clone(), error })?)
             };
             setups.insert(name, setup);
@@ -182,6 +186,7 @@ impl Services {
         setups: HashMap<Arc<str>, Arc<Setup>>,
         mut opened: HashMap<Key, Opened>,
     ) {
+        self.gate.admission.set_limit(config.connections);
         let is_renewed = |(_, change): &&(_, Change)| *change == Change::Identity;
         let renewed: HashSet<_> =
             diff.changed.iter().filter(is_renewed).map(|(name, _)| name).collect();

@@ -96,6 +96,13 @@ impl Bench {
         self.greeted(GREETING)
     }
 
+    /// As [`Bench::session`], and then logged in: so it may send literals of any size.
+    pub fn logged_in(&self) -> (Peer, Peer) {
+        let (mut client, mut server) = self.session();
+        log_in(&mut client, &mut server);
+        (client, server)
+    }
+
     /// As [`Bench::session`], with a greeting that the proxy must leave as it is.
     pub fn greeted(&self, greeting: &str) -> (Peer, Peer) {
         let (mut client, mut server) = self.connect();
@@ -210,4 +217,10 @@ pub fn exchange(client: &mut Peer, server: &mut Peer, command: &[u8], answer: &[
     server.expect(command);
     server.send(answer);
     client.expect(answer);
+}
+
+/// Logs in.
+#[track_caller]
+pub fn log_in(client: &mut Peer, server: &mut Peer) {
+    exchange(client, server, b"A0 LOGIN alice \"\"\r\n", b"A0 OK logged in\r\n");
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    bench::{GREETING, exchange},
+    bench::{GREETING, exchange, log_in},
     peer::{Peer, Server, client},
     proxy::DEADLINE,
     secrets::{SASL, sasl_plain},
@@ -59,6 +59,7 @@ impl Live {
                 exchange(&mut client, &mut server, b"A1 FETCH 1 BODY[]\r\n", part.as_bytes());
             }
             Doing::Append => {
+                log_in(&mut client, &mut server);
                 let announcement = format!("A1 APPEND INBOX {{{}}}\r\n", 2 * HALF);
                 exchange(&mut client, &mut server, announcement.as_bytes(), b"+ go on\r\n");
                 client.send("a".repeat(HALF));
