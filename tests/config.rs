@@ -42,9 +42,9 @@ fn folder(config: &str) -> TempDir {
         ("sec1.pem", "localhost.pem"),
         ("sec1-key.pem", "localhost-key.pem"),
         ("pkcs1.pem", "ca.pem"),
-        ("pkcs1.pem", "clients.pem"),
-        ("pkcs8.pem", "proxy.pem"),
-        ("pkcs8-key.pem", "proxy-key.pem"),
+        ("sec1.pem", "clients.pem"),
+        ("sec1.pem", "proxy.pem"),
+        ("sec1-key.pem", "proxy-key.pem"),
     ] {
         fs::copy(keys.join(from), folder.path().join(to)).unwrap();
     }
