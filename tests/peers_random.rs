@@ -13,6 +13,7 @@ use std::thread;
 
 use common::{
     bench::{Bench, COMBINATIONS, Encryption::Insecure},
+    dice::Dice,
     peer::Peer,
 };
 
@@ -43,8 +44,8 @@ fn nonsense() {
     for seed in 100..400 {
         let (mut client, mut server) = bench.session();
         thread::scope(|scope| {
-            scope.spawn(|| client.send_in_vain(babble(Dice(seed))));
-            server.send_in_vain(babble(Dice(seed + 1000)));
+            scope.spawn(|| client.send_in_vain(babble(Dice::new(seed))));
+            server.send_in_vain(babble(Dice::new(seed + 1000)));
         });
         drop(server);
         client.gone();
@@ -57,8 +58,8 @@ fn nonsense() {
 fn converse(bench: &Bench, offer: &str, seed: u64) {
     let (mut client, mut server) = bench.capable(offer);
     let (client_side, server_side) = thread::scope(|scope| {
-        let client_side = scope.spawn(|| run_client(&mut client, Dice(seed)));
-        let server_side = run_server(&mut server, Dice(seed + 1000));
+        let client_side = scope.spawn(|| run_client(&mut client, Dice::new(seed)));
+        let server_side = run_server(&mut server, Dice::new(seed + 1000));
         (client_side.join().expect("the client's side"), server_side)
     });
     client.eof();
@@ -314,24 +315,4 @@ fn babble(mut dice: Dice) -> Vec<u8> {
 
 fn show(bytes: &[u8]) -> String {
     bytes[..bytes.len().min(200)].escape_ascii().to_string()
-}
-
-/// xorshift64: the same numbers in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        for (left, shift) in [(true, 13), (false, 7), (true, 17)] {
-            self.0 ^= if left { self.0 << shift } else { self.0 >> shift };
-        }
-        usize::try_from(self.0 % bound as u64).expect("below a usize")
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
 }

@@ -11,7 +11,9 @@
 
 pub mod bench;
 pub mod certs;
+pub mod dice;
 pub mod dovecot;
+pub mod holds;
 pub mod live;
 pub mod notify;
 pub mod peer;

@@ -40,7 +40,12 @@ impl Proxy {
     ///
     /// It logs at `RUST_LOG=trace`, so that each test shows its secrecy at its worst.
     pub fn start(config_toml: &str) -> Self {
-        let proxy = Self::spawn(config_toml);
+        Self::start_with(config_toml, &[])
+    }
+
+    /// As [`Proxy::start`], with these variables in its environment.
+    pub fn start_with(config_toml: &str, variables: &[(&str, &str)]) -> Self {
+        let proxy = Self::spawn(config_toml, variables);
         for name in services(config_toml) {
             proxy.address(&name);
         }
@@ -148,12 +153,12 @@ impl Proxy {
         assert!(status.success(), "{kill}");
     }
 
-    fn spawn(config_toml: &str) -> Self {
+    fn spawn(config_toml: &str, variables: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a temporary folder");
         let config = dir.path().join("config.toml");
         fs::write(&config, config_toml).expect("config written");
         certs().copy_to(dir.path());
-        Self::start_in(dir, &config, &[])
+        Self::start_in(dir, &config, variables)
     }
 
     /// Starts the proxy with a config file in a folder that is all prepared, and with these
