@@ -169,7 +169,12 @@ fn show(bytes: &[u8]) -> String {
 }
 
 impl Peer<'_> {
-    async fn connect(&mut self, slot: &Slot, other: &CancellationToken, opened: &CancellationToken) {
+    async fn connect(
+        &mut self,
+        slot: &Slot,
+        other: &CancellationToken,
+        opened: &CancellationToken,
+    ) {
         // An address of its own, as if it were somebody else each time.
         let [_, a, b, c] = self.dice.below(1 << 24).to_be_bytes()[4..] else { unreachable!() };
         let socket = TcpSocket::new_v4().expect("a socket");

@@ -186,6 +186,12 @@ impl Peer {
         bytes.as_ref().iter().for_each(|byte| self.send([*byte]));
     }
 
+    /// One that sends on the same connection, while this one listens. Without TLS only.
+    pub fn speaker(&self) -> Self {
+        assert!(self.tls.is_none(), "TLS has one state for both directions");
+        Self::plain(self.tcp.try_clone().expect("a descriptor"))
+    }
+
     /// Sends this and the end of the stream (over TLS: `close_notify`) in one segment.
     pub fn send_and_end(&mut self, bytes: impl AsRef<[u8]>) {
         let mut segment = Vec::new();
