@@ -198,20 +198,56 @@ impl Peer {
         match &mut self.tls {
             None => segment.extend(bytes.as_ref()),
             Some(tls) => {
-                tls.writer().write_all(bytes.as_ref()).expect("encrypted");
+                segment.extend(encrypt(tls, bytes.as_ref()));
                 tls.send_close_notify();
-                while tls.wants_write() {
-                    tls.write_tls(&mut segment).expect("encrypted");
-                }
+                segment.extend(encrypt(tls, &[]));
             }
         }
         self.tcp.write_all(&segment).expect("sent");
         self.tcp.shutdown(Shutdown::Write).expect("shut down");
     }
 
+    /// Sends this in segments of so many bytes, wherever that splits a TLS record.
+    pub fn send_segments(&mut self, bytes: impl AsRef<[u8]>, size: usize) {
+        let wire = match &mut self.tls {
+            None => bytes.as_ref().to_vec(),
+            Some(tls) => encrypt(tls, bytes.as_ref()),
+        };
+        wire.chunks(size).for_each(|segment| self.send_beneath_tls(segment));
+    }
+
+    /// Sends this in one segment, in TLS records of so many bytes.
+    pub fn send_records(&mut self, bytes: impl AsRef<[u8]>, size: usize) {
+        let tls = self.tls.as_mut().expect("TLS");
+        let wire: Vec<_> =
+            bytes.as_ref().chunks(size).flat_map(|part| encrypt(tls, part)).collect();
+        self.send_beneath_tls(wire);
+    }
+
+    /// Sends this as it is, whatever the connection is protected by.
+    pub fn send_beneath_tls(&mut self, bytes: impl AsRef<[u8]>) {
+        self.tcp.write_all(bytes.as_ref()).expect("sent");
+    }
+
+    /// Takes new keys for what is sent (RFC 8446 4.6.3), and asks the other side for the same.
+    pub fn update_keys(&mut self) {
+        self.tls.as_mut().expect("TLS").refresh_traffic_keys().expect("TLS 1.3");
+        self.flush().expect("sent");
+    }
+
+    /// Sends TCP's urgent byte.
+    pub fn send_urgent(&mut self, byte: u8) {
+        SockRef::from(&self.tcp).send_out_of_band(&[byte]).expect("sent");
+    }
+
     /// Ends the stream in the direction of the other side.
     pub fn shutdown_write(&mut self) {
         self.send_and_end([]);
+    }
+
+    /// Sends all of it, unless the other side has closed the connection.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.write(bytes.as_ref())
     }
 
     /// Sends as much of it as the other side takes before it closes the connection.
@@ -440,6 +476,16 @@ impl Peer {
         }
         Ok(())
     }
+}
+
+/// The TLS records of these bytes.
+fn encrypt(tls: &mut Connection, bytes: &[u8]) -> Vec<u8> {
+    let mut records = Vec::new();
+    tls.writer().write_all(bytes).expect("encrypted");
+    while tls.wants_write() {
+        tls.write_tls(&mut records).expect("encrypted");
+    }
+    records
 }
 
 /// With a deadline on the socket, a signal ends the call, even where it is restarted otherwise
