@@ -12,6 +12,8 @@
 )]
 
 mod common;
+#[path = "chaos/peer.rs"]
+mod peer;
 #[path = "chaos/script.rs"]
 mod script;
 #[path = "chaos/session.rs"]

@@ -5,6 +5,7 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::panic,
     reason = "a test that panics is a test that fails: that is what it is for"
 )]
 
@@ -44,7 +45,7 @@ fn handshake() {
     let mut slow = peer::client(bench.proxy.address(SERVICE));
     drip_until_gone(&mut slow, hello);
     bench.proxy.wait_log("the client did not finish the TLS handshake in time");
-    goes_on_beside(&bench);
+    bench.serves_another();
 }
 
 /// The server's queue is full: it does not even answer a SYN.
@@ -70,7 +71,7 @@ fn greeting() {
         client.expect("* BYE proxy: the server did not greet in time\r\n");
         client.eof();
         // A greeting in time is as good as ever.
-        goes_on_beside(&bench);
+        bench.serves_another();
     }
 }
 
@@ -128,7 +129,7 @@ fn server_that_takes_nothing() {
             client.gone();
         });
         bench.proxy.wait_log("the server did not read what was sent to it");
-        goes_on_beside(&bench);
+        bench.serves_another();
     }
 }
 
@@ -140,7 +141,7 @@ fn client_that_takes_nothing() {
         server.send("* 1 FETCH (BODY[] {4000000000}\r\n");
         server.send_until_gone([b'x'; 16_384]);
         bench.proxy.wait_log("the client did not read what was sent to it");
-        goes_on_beside(&bench);
+        bench.serves_another();
     }
 }
 
@@ -193,13 +194,6 @@ fn drip_until_gone(peer: &mut Peer, bytes: impl IntoIterator<Item = u8>) {
         thread::sleep(SLOWLY);
     }
     panic!("the connection outlasts {SLOWLY:?} a byte");
-}
-
-/// Another session is unharmed.
-#[track_caller]
-fn goes_on_beside(bench: &Bench) {
-    let (mut client, mut server) = bench.session();
-    exchange(&mut client, &mut server, b"Z1 NOOP\r\n", b"Z1 OK done\r\n");
 }
 
 /// A listening socket that has as many connections as it will ever have.

@@ -87,15 +87,15 @@ fn exchange(dice: &mut Dice, number: usize, size: usize) -> Vec<Round> {
     let done = format!("{tag} OK done {{3}}\r\n");
     let content = content(dice, size);
     match dice.below(6) {
-        0 => (0..1 + dice.below(40)).map(|_| ask(&format!("{tag} NOOP\r\n"), &done)).fold(
-            vec![Round::default()],
-            |mut all, one| {
-                all[0].client.extend(one.client);
-                all[0].server.push(format!("* {} EXISTS\r\n", dice.below(1000)).into());
-                all[0].server.extend(one.server);
-                all
-            },
-        ),
+        0 => {
+            let mut round = Round::default();
+            for _ in 0..=dice.below(40) {
+                round.client.extend(format!("{tag} NOOP\r\n").bytes());
+                round.server.push(format!("* {} EXISTS\r\n", dice.below(1000)).into());
+                round.server.push(done.clone().into());
+            }
+            vec![round]
+        }
         1 => {
             let mut round = ask(&format!("{tag} FETCH 1 BODY[]\r\n"), "");
             round.server = vec![fetch(&content), done.into()];

@@ -129,6 +129,24 @@ impl Bench {
     pub fn capable(&self, capabilities: &str) -> (Peer, Peer) {
         self.greeted(&format!("* OK [CAPABILITY {capabilities}] ready\r\n"))
     }
+
+    /// The session is as usable as any, for commands that pass and for such as are refused, and
+    /// another one is unharmed.
+    #[track_caller]
+    pub fn goes_on(&self, client: &mut Peer, server: &mut Peer) {
+        exchange(client, server, b"Z1 NOOP\r\n", b"Z1 OK done\r\n");
+        client.send("Z2 STARTTLS\r\n");
+        client.expect_line_starting("Z2 BAD proxy: ");
+        exchange(client, server, b"Z3 NOOP\r\n", b"Z3 OK done\r\n");
+        self.serves_another();
+    }
+
+    /// Another session is unharmed.
+    #[track_caller]
+    pub fn serves_another(&self) {
+        let (mut client, mut server) = self.session();
+        exchange(&mut client, &mut server, b"Z1 NOOP\r\n", b"Z1 OK done\r\n");
+    }
 }
 
 /// The one service's name.
