@@ -40,8 +40,8 @@ use session::Slot;
 use stream::HELD_OUT;
 use tokio::{net::TcpListener, runtime::Runtime, sync::Semaphore, task::JoinSet};
 
-/// Sessions that are alive at once.
-const ALIVE: usize = 160;
+/// Sessions that are alive at once; as many with each encryption.
+const ALIVE: usize = 18 * COMBINATIONS.len();
 
 /// Sessions that open at once, so that a slow machine is done with each before its deadline.
 const OPENING: usize = 12;

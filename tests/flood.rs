@@ -26,7 +26,7 @@ use std::{
 
 use common::{
     bench::{
-        Encryption::{self, Insecure, Tls},
+        Encryption::{self, Insecure, StartTls, Tls},
         SERVICE, client, service_to,
     },
     holds::Holds,
@@ -56,6 +56,11 @@ fn before_the_handshake() {
 #[test]
 fn in_the_client_hello() {
     flood(Tls, Phase::Hello, 1);
+}
+
+#[test]
+fn before_starttls() {
+    flood(StartTls, Phase::Said(""), 1);
 }
 
 #[test]
@@ -150,7 +155,9 @@ fn log_ins(proxy: &Proxy, bind: Encryption, for_so_long: Duration) -> LogIns {
     while started.elapsed() < for_so_long {
         let begun = Instant::now();
         let mut client = client(proxy, bind);
-        client.expect("* OK ready\r\n");
+        if bind != StartTls {
+            client.expect("* OK ready\r\n");
+        }
         client.send("A1 LOGIN alice \"\"\r\n");
         client.expect("A1 OK logged in\r\n");
         times.push(begun.elapsed());

@@ -15,7 +15,11 @@ use super::{
     session::Slot,
     stream::{Chaos, Fate, Fault, Habits},
 };
-use crate::common::{bench::Encryption, certs::certs, dice::Dice};
+use crate::common::{
+    bench::Encryption::{self, Insecure, StartTls},
+    certs::certs,
+    dice::Dice,
+};
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
@@ -66,15 +70,9 @@ impl<'a> Peer<'a> {
         socket.bind((Ipv4Addr::new(127, a, b, c), 0).into()).expect("a loopback address");
         let tcp = socket.connect(slot.address).await.expect("the proxy accepts");
         let chaos = self.chaos(tcp, other);
-        self.ended = match slot.bind {
-            Encryption::Insecure => self.talk(Box::new(chaos), opened).await,
-            Encryption::Tls => {
-                let name = ServerName::try_from("localhost").expect("a name");
-                match TlsConnector::from(certs().client_config()).connect(name, chaos).await {
-                    Ok(stream) => self.talk(Box::new(stream), opened).await,
-                    Err(error) => Err(error),
-                }
-            }
+        self.ended = match client_stream(chaos, slot.bind).await {
+            Ok(stream) => self.talk(stream, slot, opened).await,
+            Err(error) => Err(error),
         };
         opened.cancel();
         self.gone.cancel();
@@ -90,14 +88,9 @@ impl<'a> Peer<'a> {
             };
             let (tcp, _) = accepted.expect("the proxy connects");
             let chaos = self.chaos(tcp, client_gone);
-            self.ended = match slot.connect {
-                Encryption::Insecure => self.talk(Box::new(chaos), &opened).await,
-                Encryption::Tls => {
-                    match TlsAcceptor::from(certs().server_config()).accept(chaos).await {
-                        Ok(stream) => self.talk(Box::new(stream), &opened).await,
-                        Err(error) => Err(error),
-                    }
-                }
+            self.ended = match server_stream(chaos, slot.connect).await {
+                Ok(stream) => self.talk(stream, slot, &opened).await,
+                Err(error) => Err(error),
             };
             self.gone.cancel();
             // The first to come may be for the client of an earlier session, which was gone.
@@ -116,9 +109,16 @@ impl<'a> Peer<'a> {
     async fn talk(
         &mut self,
         mut stream: Box<dyn Stream>,
+        slot: &Slot,
         opened: &CancellationToken,
     ) -> io::Result<()> {
-        let played = self.play(&mut stream, opened).await;
+        let played = match self.greet(&mut stream, slot).await {
+            Ok(()) => {
+                opened.cancel();
+                self.play(&mut stream).await
+            }
+            Err(error) => Err(error),
+        };
         let deaf = self.fate.happened.is_cancelled()
             && self.habits.fault.is_some_and(|(_, fault)| fault != Fault::HalfClose);
         if played.is_err() && !deaf {
@@ -127,11 +127,21 @@ impl<'a> Peer<'a> {
         played
     }
 
-    async fn play(
-        &mut self,
-        stream: &mut Box<dyn Stream>,
-        opened: &CancellationToken,
-    ) -> io::Result<()> {
+    /// The words in which the proxy may have a share: they are no part of the script.
+    async fn greet(&self, stream: &mut Box<dyn Stream>, slot: &Slot) -> io::Result<()> {
+        match (self.side, slot.bind, slot.connect) {
+            (Side::Server, _, StartTls) => {
+                line(stream, b"proxy CAPABILITY").await?;
+                speak(stream, b"* CAPABILITY IMAP4rev1 LITERAL+\r\nproxy OK done\r\n").await
+            }
+            (Side::Server, ..) => speak(stream, b"* OK [CAPABILITY LITERAL+] ready\r\n").await,
+            // It was greeted before STARTTLS.
+            (Side::Client, StartTls, _) => Ok(()),
+            (Side::Client, ..) => line(stream, b"* OK ").await,
+        }
+    }
+
+    async fn play(&mut self, stream: &mut Box<dyn Stream>) -> io::Result<()> {
         let script = self.script;
         for round in &script.rounds {
             let server = round.server.concat();
@@ -153,7 +163,6 @@ impl<'a> Peer<'a> {
                 listen(stream, hear.len(), &mut self.heard).await?;
                 speak(stream, say).await?;
             }
-            opened.cancel();
         }
         let says_goodbye = match script.last {
             Last::Client => self.side == Side::Client,
@@ -171,6 +180,45 @@ impl<'a> Peer<'a> {
         }
         if says_goodbye { Ok(()) } else { stream.shutdown().await }
     }
+}
+
+async fn client_stream(mut chaos: Chaos, bind: Encryption) -> io::Result<Box<dyn Stream>> {
+    if bind == Insecure {
+        return Ok(Box::new(chaos));
+    }
+    if bind == StartTls {
+        line(&mut chaos, b"* OK ").await?;
+        speak(&mut chaos, b"S STARTTLS\r\n").await?;
+        line(&mut chaos, b"S OK ").await?;
+    }
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connector = TlsConnector::from(certs().client_config());
+    Ok(Box::new(connector.connect(name, chaos).await?))
+}
+
+async fn server_stream(mut chaos: Chaos, connect: Encryption) -> io::Result<Box<dyn Stream>> {
+    if connect == Insecure {
+        return Ok(Box::new(chaos));
+    }
+    if connect == StartTls {
+        speak(&mut chaos, b"* OK ready\r\n").await?;
+        line(&mut chaos, b"proxy STARTTLS").await?;
+        speak(&mut chaos, b"proxy OK begin TLS\r\n").await?;
+    }
+    Ok(Box::new(TlsAcceptor::from(certs().server_config()).accept(chaos).await?))
+}
+
+/// Hears a line, which must begin with this, or be the proxy's goodbye.
+async fn line(stream: &mut (impl AsyncRead + Unpin), start: &[u8]) -> io::Result<()> {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        line.push(stream.read_u8().await?);
+    }
+    if line.starts_with(b"* BYE proxy: ") {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    assert!(line.starts_with(start), "what is {}?", line.escape_ascii());
+    Ok(())
 }
 
 async fn speak(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {

@@ -90,7 +90,7 @@ async fn arrive(
         _ => {}
     }
     let mut stream: Box<dyn Stream> = match bind {
-        Encryption::Insecure => Box::new(tcp),
+        Encryption::Insecure | Encryption::StartTls => Box::new(tcp),
         Encryption::Tls => {
             let name = ServerName::try_from("localhost").expect("a name");
             let connector = TlsConnector::from(certs().client_config());
