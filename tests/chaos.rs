@@ -54,8 +54,8 @@ const WARM_UP: u64 = 400;
 const GROWTH: u64 = 12 * 1024;
 
 /// Short, but not for a peer that is only slow.
-const TIMEOUTS: &str = "timeouts = { handshake = \"6s\", connect = \"6s\", greeting = \"6s\", \
-    login = \"6s\", write_stall = \"6s\" }";
+const TIMEOUTS: &str = "timeouts = { handshake = \"8s\", connect = \"8s\", greeting = \"8s\", \
+    login = \"8s\", write_stall = \"8s\" }";
 
 #[test]
 fn chaos() {
