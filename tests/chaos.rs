@@ -28,7 +28,8 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use common::{
@@ -66,21 +67,36 @@ fn chaos() {
 
     let runtime = Runtime::new().expect("a runtime");
     let (proxy, slots) = runtime.block_on(start());
-    let fresh = Holds::of(&proxy);
     let started = Instant::now();
     let slots = runtime.block_on(run(slots, seed << 32, WARM_UP));
-    let warm = fresh.come_back(&proxy, HELD_OUT);
+    all_ended(&proxy, WARM_UP);
+    let before = Holds::of(&proxy);
     let slots = runtime.block_on(run(slots, (seed << 32) + WARM_UP, sessions));
-    let after = warm.come_back(&proxy, HELD_OUT);
-    println!("{:?}: {fresh:?}, then {warm:?}, then {after:?}", started.elapsed());
+    all_ended(&proxy, WARM_UP + sessions);
+    let after = before.come_back(&proxy, HELD_OUT);
+    println!("{:?}: {before:?}, then {after:?}", started.elapsed());
 
-    assert!(after.threads <= fresh.threads, "threads");
-    let growth = after.memory.saturating_sub(warm.memory);
+    assert!(after.threads <= before.threads, "threads");
+    let growth = after.memory.saturating_sub(before.memory);
     assert!(growth < GROWTH, "memory grew by {growth} KiB");
     let log = proxy.log();
     assert!(!log.contains("ERROR"), "{log}");
-    assert_eq!(log.matches("session ended").count() as u64, WARM_UP + sessions, "sessions");
     drop(slots);
+}
+
+/// Waits until the log tells of the end of each session: its task and its sockets are gone then.
+#[track_caller]
+fn all_ended(proxy: &Proxy, sessions: u64) {
+    let started = Instant::now();
+    loop {
+        let ended = proxy.log().matches("session ended").count() as u64;
+        if ended == sessions {
+            return;
+        }
+        assert!(ended < sessions && started.elapsed() < HELD_OUT, "{ended} of {sessions} ended");
+        // The log cannot be waited for by the count of a line.
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// A proxy with a service for each session that is alive at once, so that its server knows whom
