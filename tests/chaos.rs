@@ -76,7 +76,8 @@ fn chaos() {
     let after = before.come_back(&proxy, HELD_OUT);
     println!("{:?}: {before:?}, then {after:?}", started.elapsed());
 
-    assert!(after.threads <= before.threads, "threads");
+    // tokio has a thread more for ten seconds after a call that blocks.
+    assert!(after.threads <= before.threads + 1, "threads");
     let growth = after.memory.saturating_sub(before.memory);
     assert!(growth < GROWTH, "memory grew by {growth} KiB");
     let log = proxy.log();

@@ -36,8 +36,9 @@ pub(crate) enum Last {
 impl Script {
     /// `small`: for peers that speak in tiny pieces, and take long for a TLS record. `login`: with a LOGIN, whose time-out is not
     /// one that a test can wait for.
-    pub(crate) fn new(dice: &mut Dice, small: bool, login: bool) -> Self {
-        let mut rounds = Vec::new();
+    pub(crate) fn new(seed: u64, dice: &mut Dice, small: bool, login: bool) -> Self {
+        // By this a server knows which session it is in.
+        let mut rounds = vec![ask(&format!("S{seed} NOOP\r\n"), &format!("S{seed} OK\r\n"))];
         if login {
             rounds.push(ask("L LOGIN alice \"\"\r\n", "L OK logged in\r\n"));
         }
