@@ -20,7 +20,7 @@ use std::{
 use common::{
     bench::{
         Bench, COMBINATIONS,
-        Encryption::{Insecure, Tls},
+        Encryption::{self, Insecure, Tls},
         SERVICE, client, exchange, service_to, told_bye,
     },
     certs::certs,
@@ -64,7 +64,7 @@ fn connect() {
 
 #[test]
 fn greeting() {
-    for (bind, connect) in COMBINATIONS {
+    everywhere(|bind, connect| {
         let bench = Bench::new(bind, connect, "timeouts = { greeting = \"3s\" }");
         let (mut client, mut slow) = bench.connect();
         drip_until_gone(&mut slow, b"* OK ".iter().copied().chain([b'x'; 400]));
@@ -72,7 +72,7 @@ fn greeting() {
         client.eof();
         // A greeting in time is as good as ever.
         bench.serves_another();
-    }
+    });
 }
 
 #[test]
@@ -136,14 +136,14 @@ fn server_that_takes_nothing() {
 
 #[test]
 fn client_that_takes_nothing() {
-    for (bind, connect) in COMBINATIONS {
+    everywhere(|bind, connect| {
         let bench = Bench::new(bind, connect, "timeouts = { write_stall = \"1s\" }");
         let (_stalled, mut server) = bench.session();
         server.send("* 1 FETCH (BODY[] {4000000000}\r\n");
         server.send_until_gone([b'x'; 16_384]);
         bench.proxy.wait_log("the client did not read what was sent to it");
         bench.serves_another();
-    }
+    });
 }
 
 /// A client that takes a little now and then is slow, not stalled.
@@ -167,7 +167,7 @@ fn client_that_takes_little() {
 /// Nobody answers the command that is under way.
 #[test]
 fn shutdown() {
-    for (bind, connect) in COMBINATIONS {
+    everywhere(|bind, connect| {
         let bench = Bench::new(bind, connect, "timeouts = { shutdown = \"1s\" }");
         let (mut client, mut server) = bench.session();
         client.send("A1 NOOP\r\n");
@@ -182,7 +182,17 @@ fn shutdown() {
         uploader.expect_line_starting("* BYE proxy: ");
         server.gone();
         other.gone();
-    }
+    });
+}
+
+/// Runs a test, which mostly waits, for all encryptions at once.
+fn everywhere(test: impl Fn(Encryption, Encryption) + Sync) {
+    let test = &test;
+    thread::scope(|scope| {
+        for (bind, connect) in COMBINATIONS {
+            scope.spawn(move || test(bind, connect));
+        }
+    });
 }
 
 /// Sends one byte after the other, until the other side has closed.

@@ -6,6 +6,7 @@ use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     net::{TcpSocket, TcpStream},
+    task::JoinSet,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
@@ -71,7 +72,10 @@ impl<'a> Peer<'a> {
         let tcp = socket.connect(slot.address).await.expect("the proxy accepts");
         let chaos = self.chaos(tcp, other);
         self.ended = match client_stream(chaos, slot.bind).await {
-            Ok(stream) => self.talk(stream, slot, opened).await,
+            Ok(stream) => {
+                opened.cancel();
+                self.talk(stream).await
+            }
             Err(error) => Err(error),
         };
         opened.cancel();
@@ -80,24 +84,28 @@ impl<'a> Peer<'a> {
 
     /// Is the server. There may be none, when the client is gone too early.
     pub(crate) async fn serve(&mut self, slot: &Slot, client_gone: &CancellationToken) {
-        let opened = CancellationToken::new();
-        loop {
-            let accepted = tokio::select! {
-                accepted = slot.listener.accept() => accepted,
+        self.ended = Err(io::ErrorKind::NotConnected.into());
+        // Some may be for the clients of earlier sessions, which were gone: they say something else.
+        let mut openings = JoinSet::new();
+        let first = &self.script.rounds[0].client;
+        let stream = loop {
+            tokio::select! {
+                accepted = slot.listener.accept() => {
+                    let (tcp, _) = accepted.expect("the proxy connects");
+                    let chaos = self.chaos(tcp, client_gone);
+                    openings.spawn(server_stream(chaos, slot.connect, first.clone()));
+                }
+                Some(opened) = openings.join_next() => match opened.expect("no line is odd") {
+                    Ok(opened) => break opened,
+                    Err(_) => self.gone.cancel(),
+                },
                 () = client_gone.cancelled() => return,
-            };
-            let (tcp, _) = accepted.expect("the proxy connects");
-            let chaos = self.chaos(tcp, client_gone);
-            self.ended = match server_stream(chaos, slot.connect).await {
-                Ok(stream) => self.talk(stream, slot, &opened).await,
-                Err(error) => Err(error),
-            };
-            self.gone.cancel();
-            // The first to come may be for the client of an earlier session, which was gone.
-            if !self.heard.is_empty() || self.fate.happened.is_cancelled() {
-                return;
             }
-        }
+        };
+        drop(openings);
+        self.heard.extend(first);
+        self.ended = self.talk(stream).await;
+        self.gone.cancel();
     }
 
     fn chaos(&mut self, tcp: TcpStream, other: &CancellationToken) -> Chaos {
@@ -106,19 +114,8 @@ impl<'a> Peer<'a> {
     }
 
     /// Plays its part; when that fails by no fault of its own, hears the other one to the end.
-    async fn talk(
-        &mut self,
-        mut stream: Box<dyn Stream>,
-        slot: &Slot,
-        opened: &CancellationToken,
-    ) -> io::Result<()> {
-        let played = match self.greet(&mut stream, slot).await {
-            Ok(()) => {
-                opened.cancel();
-                self.play(&mut stream).await
-            }
-            Err(error) => Err(error),
-        };
+    async fn talk(&mut self, mut stream: Box<dyn Stream>) -> io::Result<()> {
+        let played = self.play(&mut stream).await;
         let deaf = self.fate.happened.is_cancelled()
             && self.habits.fault.is_some_and(|(_, fault)| fault != Fault::HalfClose);
         if played.is_err() && !deaf {
@@ -127,40 +124,28 @@ impl<'a> Peer<'a> {
         played
     }
 
-    /// The words in which the proxy may have a share: they are no part of the script.
-    async fn greet(&self, stream: &mut Box<dyn Stream>, slot: &Slot) -> io::Result<()> {
-        match (self.side, slot.bind, slot.connect) {
-            (Side::Server, _, StartTls) => {
-                line(stream, b"proxy CAPABILITY").await?;
-                speak(stream, b"* CAPABILITY IMAP4rev1 LITERAL+\r\nproxy OK done\r\n").await
-            }
-            (Side::Server, ..) => speak(stream, b"* OK [CAPABILITY LITERAL+] ready\r\n").await,
-            // It was greeted before STARTTLS.
-            (Side::Client, StartTls, _) => Ok(()),
-            (Side::Client, ..) => line(stream, b"* OK ").await,
-        }
-    }
-
     async fn play(&mut self, stream: &mut Box<dyn Stream>) -> io::Result<()> {
         let script = self.script;
+        let mut due = 0;
         for round in &script.rounds {
             let server = round.server.concat();
             let (say, hear) = match self.side {
                 Side::Client => (&round.client, &server),
                 Side::Server => (&server, &round.client),
             };
+            due += hear.len();
             if round.crossing {
                 let (mut reader, mut writer) = split(&mut *stream);
                 let (heard, said) = tokio::join!(
-                    listen(&mut reader, hear.len(), &mut self.heard),
+                    listen(&mut reader, due, &mut self.heard),
                     speak(&mut writer, say)
                 );
                 heard.and(said)?;
             } else if self.side == Side::Client {
                 speak(stream, say).await?;
-                listen(stream, hear.len(), &mut self.heard).await?;
+                listen(stream, due, &mut self.heard).await?;
             } else {
-                listen(stream, hear.len(), &mut self.heard).await?;
+                listen(stream, due, &mut self.heard).await?;
                 speak(stream, say).await?;
             }
         }
@@ -171,7 +156,7 @@ impl<'a> Peer<'a> {
         if says_goodbye {
             stream.shutdown().await?;
         }
-        let end = listen(stream, 1, &mut self.heard).await;
+        let end = listen(stream, due + 1, &mut self.heard).await;
         match end {
             Err(error) if error.kind() == io::ErrorKind::WriteZero => {}
             // A server that closes is not waited for.
@@ -182,30 +167,51 @@ impl<'a> Peer<'a> {
     }
 }
 
+/// A client's way to where the script begins: the words before it, in which the proxy may have a
+/// share, are no part of it.
 async fn client_stream(mut chaos: Chaos, bind: Encryption) -> io::Result<Box<dyn Stream>> {
-    if bind == Insecure {
-        return Ok(Box::new(chaos));
-    }
     if bind == StartTls {
         line(&mut chaos, b"* OK ").await?;
         speak(&mut chaos, b"S STARTTLS\r\n").await?;
         line(&mut chaos, b"S OK ").await?;
     }
-    let name = ServerName::try_from("localhost").expect("a name");
-    let connector = TlsConnector::from(certs().client_config());
-    Ok(Box::new(connector.connect(name, chaos).await?))
+    let mut stream: Box<dyn Stream> = if bind == Insecure {
+        Box::new(chaos)
+    } else {
+        let name = ServerName::try_from("localhost").expect("a name");
+        Box::new(TlsConnector::from(certs().client_config()).connect(name, chaos).await?)
+    };
+    if bind != StartTls {
+        line(&mut stream, b"* OK ").await?;
+    }
+    Ok(stream)
 }
 
-async fn server_stream(mut chaos: Chaos, connect: Encryption) -> io::Result<Box<dyn Stream>> {
-    if connect == Insecure {
-        return Ok(Box::new(chaos));
-    }
+/// A server's way to where the script begins, and through what the client says `first`.
+async fn server_stream(
+    mut chaos: Chaos,
+    connect: Encryption,
+    first: Vec<u8>,
+) -> io::Result<Box<dyn Stream>> {
     if connect == StartTls {
         speak(&mut chaos, b"* OK ready\r\n").await?;
         line(&mut chaos, b"proxy STARTTLS").await?;
         speak(&mut chaos, b"proxy OK begin TLS\r\n").await?;
     }
-    Ok(Box::new(TlsAcceptor::from(certs().server_config()).accept(chaos).await?))
+    let mut stream: Box<dyn Stream> = if connect == Insecure {
+        Box::new(chaos)
+    } else {
+        Box::new(TlsAcceptor::from(certs().server_config()).accept(chaos).await?)
+    };
+    if connect == StartTls {
+        line(&mut stream, b"proxy CAPABILITY").await?;
+        speak(&mut stream, b"* CAPABILITY IMAP4rev1 LITERAL+\r\nproxy OK done\r\n").await?;
+    } else {
+        speak(&mut stream, b"* OK [CAPABILITY IMAP4rev1 LITERAL+] ready\r\n").await?;
+    }
+    let mut heard = vec![0; first.len()];
+    stream.read_exact(&mut heard).await?;
+    if heard == first { Ok(stream) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 /// Hears a line, which must begin with this, or be the proxy's goodbye.
@@ -226,14 +232,13 @@ async fn speak(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resu
     stream.flush().await
 }
 
-/// Hears so many bytes. A proper end is [`io::ErrorKind::WriteZero`], for rustls has use of the
+/// Hears up to so many bytes in all. A proper end is [`io::ErrorKind::WriteZero`], for rustls has use of the
 /// others.
 async fn listen(
     stream: &mut (impl AsyncRead + Unpin),
-    count: usize,
+    target: usize,
     heard: &mut Vec<u8>,
 ) -> io::Result<()> {
-    let target = heard.len() + count;
     while heard.len() < target {
         let left = (target - heard.len()) as u64;
         if (&mut *stream).take(left).read_buf(heard).await? == 0 {

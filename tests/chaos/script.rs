@@ -34,17 +34,18 @@ pub(crate) enum Last {
 }
 
 impl Script {
-    /// `small`: for peers that speak in tiny pieces. `login`: with a LOGIN, whose time-out is not
+    /// `small`: for peers that speak in tiny pieces, and take long for a TLS record. `login`: with a LOGIN, whose time-out is not
     /// one that a test can wait for.
-    pub(crate) fn new(dice: &mut Dice, small: bool, login: bool) -> Self {
-        let mut rounds = Vec::new();
+    pub(crate) fn new(seed: u64, dice: &mut Dice, small: bool, login: bool) -> Self {
+        // By this a server knows which session it is in.
+        let mut rounds = vec![ask(&format!("S{seed} NOOP\r\n"), &format!("S{seed} OK\r\n"))];
         if login {
             rounds.push(ask("L LOGIN alice \"\"\r\n", "L OK logged in\r\n"));
         }
         let sizes = if small { &SIZES[..3] } else { SIZES };
         for number in 0..2 + dice.below(5) {
             let size = *dice.pick(sizes);
-            rounds.extend(exchange(dice, number, size));
+            rounds.extend(exchange(dice, number, size, small));
         }
         let mut logout = ask("Z LOGOUT\r\n", "* BYE until later\r\n");
         logout.server.push(b"Z OK done\r\n".to_vec());
@@ -81,11 +82,11 @@ fn ask(command: &str, answer: &str) -> Round {
 }
 
 /// Some rounds that belong together.
-fn exchange(dice: &mut Dice, number: usize, size: usize) -> Vec<Round> {
+fn exchange(dice: &mut Dice, number: usize, size: usize, small: bool) -> Vec<Round> {
     let tag = format!("T{number}");
     let done = format!("{tag} OK done {{3}}\r\n");
     let content = content(dice, size);
-    match dice.below(6) {
+    match dice.below(if small { 5 } else { 6 }) {
         0 => {
             let mut round = Round::default();
             for _ in 0..=dice.below(40) {
@@ -106,12 +107,9 @@ fn exchange(dice: &mut Dice, number: usize, size: usize) -> Vec<Round> {
             vec![round]
         }
         3 => {
-            // Above what the proxy collects, so that the `+` is the server's own.
-            let content = [content, vec![b'x'; 4097]].concat();
-            let announcement = format!("{tag} APPEND INBOX {{{}}}\r\n", content.len());
-            let mut rest = ask("", &done);
-            rest.client = [&content[..], b"\r\n"].concat();
-            vec![ask(&announcement, "+ go on {3}\r\n"), rest]
+            let mut push = ask("", "* 7 EXISTS\r\n");
+            push.server.push(fetch(&content));
+            vec![ask(&format!("{tag} IDLE\r\n"), "+ idling\r\n"), push, ask("DONE\r\n", &done)]
         }
         4 => {
             let command = format!("{tag} APPEND INBOX {{{size}+}}\r\n").into_bytes();
@@ -123,9 +121,12 @@ fn exchange(dice: &mut Dice, number: usize, size: usize) -> Vec<Round> {
             vec![crossing, ask("", &done)]
         }
         _ => {
-            let mut push = ask("", "* 7 EXISTS\r\n");
-            push.server.push(fetch(&content));
-            vec![ask(&format!("{tag} IDLE\r\n"), "+ idling\r\n"), push, ask("DONE\r\n", &done)]
+            // Above what the proxy collects, so that the `+` is the server's own.
+            let content = [content, vec![b'x'; 4097]].concat();
+            let announcement = format!("{tag} APPEND INBOX {{{}}}\r\n", content.len());
+            let mut rest = ask("", &done);
+            rest.client = [&content[..], b"\r\n"].concat();
+            vec![ask(&announcement, "+ go on {3}\r\n"), rest]
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) enum Fault {
 pub(crate) const FAULTS: [Fault; 4] = [Fault::Reset, Fault::Close, Fault::HalfClose, Fault::Stall];
 
 /// Beyond each deadline of the proxy, by far.
-pub(crate) const HELD_OUT: Duration = Duration::from_secs(16);
+pub(crate) const HELD_OUT: Duration = Duration::from_secs(20);
 
 /// What a peer does to its connection.
 #[derive(Clone, Debug)]
