@@ -121,7 +121,7 @@ fn clients_behind_a_load_balancer_are_found() {
 #[test]
 fn failed_logins_are_found() {
     for bind in [Insecure, StartTls, Tls] {
-        let mut bench = Bench::new(bind, Insecure, "");
+        let mut bench = Bench::new(bind, Insecure, "timeouts.login_delay = \"0s\"");
         let (mut client, mut server) = bench.session();
         for _ in 0..3 {
             let login = format!("A1 LOGIN {USER} {WRONG}\r\n");

@@ -68,6 +68,28 @@ fn each_client_counts_for_itself_in_all_services() {
     sessions.push(greeted(client(a), &server));
 }
 
+/// Behind a load balancer the address counts that it tells; of IPv6 the network of 64 bits.
+#[test]
+fn clients_behind_a_load_balancer() {
+    let server = Server::listen();
+    let service = plain(SERVICE, &server, "limits.connections_per_client = 1");
+    let trusting =
+        service.replacen("bind = {", "bind = { proxy_protocol_from = [\"127.0.0.1\"],", 1);
+    let proxy = Proxy::start(&trusting);
+    let announced = |from: &str| {
+        let mut client = client(proxy.address(SERVICE));
+        let (family, to) = if from.contains(':') { (6, "::1") } else { (4, "127.0.0.1") };
+        client.send(format!("PROXY TCP{family} {from} {to} 49152 143\r\n"));
+        client
+    };
+    let _sessions = ["192.0.2.7", "192.0.2.8", "2001:db8::7", "2001:db8:0:1::7"]
+        .map(|from| greeted(announced(from), &server));
+    for from in ["192.0.2.7", "2001:db8::7", "2001:db8::ffff:0:0:8", "2001:db8:0:1:8::"] {
+        told(announced(from), OF_CLIENT);
+    }
+    proxy.wait_log("connection refused, client 192.0.2.7: too many connections from its address");
+}
+
 #[test]
 fn connections_of_a_service_and_of_all() {
     let server = Server::listen();

@@ -17,7 +17,7 @@ use common::{
         GREETING, SERVICE, exchange, service_to, told_bye,
     },
     peer::{Peer, Server, client, client_from},
-    proxy::Proxy,
+    proxy::{DEADLINE, Proxy},
     secrets::{self, ATOM, SASL, WRONG},
 };
 
@@ -236,7 +236,9 @@ fn dribble(mut client: Peer, wait_until_over: impl FnOnce()) {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !is_over.load(Relaxed) {
+            // Longer than anybody waits for the end, so that a test that fails ends, too.
+            let started = Instant::now();
+            while !is_over.load(Relaxed) && started.elapsed() < 2 * DEADLINE {
                 client.send_in_vain("A");
                 thread::sleep(Duration::from_millis(100));
             }
