@@ -19,4 +19,5 @@ pub mod notify;
 pub mod peer;
 pub mod proxy;
 pub mod secrets;
+pub mod server;
 pub mod transcript;

@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     sync::Arc,
     thread,
     time::Duration,
@@ -16,6 +16,7 @@ use rustls::{
 };
 use socket2::{Domain, SockRef, Socket, Type};
 
+pub use super::server::Server;
 use super::{certs::certs, proxy::DEADLINE};
 
 /// Connects as a client without TLS.
@@ -58,61 +59,6 @@ pub fn client_before_tls(address: SocketAddr) -> Peer {
     client.send("tls STARTTLS\r\n");
     client.expect_line_starting("tls OK proxy: ");
     client
-}
-
-/// A listening server on a loopback port.
-pub struct Server {
-    listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
-    by_starttls: bool,
-}
-
-impl Server {
-    /// Without TLS.
-    pub fn listen() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        // On Linux this is also the deadline of accept.
-        SockRef::from(&listener).set_read_timeout(Some(DEADLINE)).expect("a deadline");
-        Self { listener, tls: None, by_starttls: false }
-    }
-
-    /// With TLS from the first byte.
-    pub fn listen_tls(config: Arc<ServerConfig>) -> Self {
-        Self { tls: Some(config), ..Self::listen() }
-    }
-
-    /// With TLS after STARTTLS.
-    pub fn listen_starttls(config: Arc<ServerConfig>) -> Self {
-        Self { by_starttls: true, ..Self::listen_tls(config) }
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.listener.local_addr().expect("bound")
-    }
-
-    /// The next connection, after its TLS handshake.
-    pub fn accept(&self) -> Peer {
-        self.try_accept().expect("a TLS handshake")
-    }
-
-    /// The next connection, or why its TLS handshake failed.
-    pub fn try_accept(&self) -> io::Result<Peer> {
-        let (tcp, _) = self.listener.accept().expect("the proxy connects");
-        let mut peer = Peer::plain(tcp);
-        if self.by_starttls {
-            peer.send("* OK please begin TLS\r\n");
-            peer.expect("proxy STARTTLS\r\n");
-            peer.send("proxy OK begin TLS\r\n");
-        }
-        match &self.tls {
-            None => Ok(peer),
-            Some(config) => {
-                let connection = ServerConnection::new(config.clone()).expect("a server");
-                peer.handshake(connection.into())
-            }
-        }
-    }
 }
 
 /// Sends from one end to the other, even more than the buffers between them hold.
@@ -413,14 +359,14 @@ impl Peer {
         }
     }
 
-    fn plain(tcp: TcpStream) -> Self {
+    pub(super) fn plain(tcp: TcpStream) -> Self {
         tcp.set_read_timeout(Some(DEADLINE)).expect("a deadline");
         tcp.set_write_timeout(Some(DEADLINE)).expect("a deadline");
         tcp.set_nodelay(true).expect("no delay");
         Self { tcp, tls: None, ahead: Vec::new() }
     }
 
-    fn handshake(mut self, mut connection: Connection) -> io::Result<Self> {
+    pub(super) fn handshake(mut self, mut connection: Connection) -> io::Result<Self> {
         // Else rustls takes no more than 64 KiB at a time.
         connection.set_buffer_limit(None);
         while connection.is_handshaking() {
