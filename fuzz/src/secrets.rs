@@ -14,11 +14,15 @@ use crate::{
 #[allow(dead_code, reason = "the tests use the rest")]
 mod planted;
 
-pub use planted::found_in;
+pub use planted::shows;
 
-/// One of the secrets, in all the forms in which a client sends it. One session has but one.
-pub fn forms(number: u8) -> Vec<String> {
-    let secret = [planted::ATOM, planted::QUOTED, planted::ESCAPED][usize::from(number) % 3];
+/// The secret of a session: an atom, one with blanks, or one with all that needs an escape.
+pub fn choose(number: u8) -> &'static str {
+    [planted::ATOM, planted::QUOTED, planted::ESCAPED][usize::from(number) % 3]
+}
+
+/// The secret in all the forms in which a client sends it.
+pub fn forms(secret: &str) -> Vec<String> {
     let quoted = secret.replace('\\', "\\\\").replace('"', "\\\"");
     let size = secret.len();
     vec![
@@ -39,27 +43,28 @@ pub struct Watched {
     seen: Seen,
     /// A secret came where none is expected, or is no more one.
     pub exempt: bool,
-    /// The secret in its forms, and those of them that the client sent since its last login.
+    secret: &'static str,
+    /// Its forms, and those of them that the client sent since its last login.
     forms: Vec<String>,
     sent: Vec<String>,
 }
 
 impl Watched {
-    pub fn new(tap: SessionTap, forms: &[String]) -> Self {
-        let (forms, sent) = (forms.to_vec(), Vec::new());
-        Self { tap, seen: Seen::default(), exempt: false, forms, sent }
+    pub fn new(tap: SessionTap, secret: &'static str) -> Self {
+        let (forms, sent) = (forms(secret), Vec::new());
+        Self { tap, seen: Seen::default(), exempt: false, secret, forms, sent }
     }
 
     fn judge(&mut self, message: &Message) {
         let bytes = bytes(&message.parts);
-        if !is_in(&bytes) {
+        if !is_in(&bytes, self.secret) {
             return;
         }
         // Of a message of the client that is longer only the beginning is looked at.
         let forms = if bytes.len() > 8192 { Vec::new() } else { forms_in(&bytes, &self.forms) };
         match message.kind {
             Kind::Command { authenticated } => {
-                self.exempt |= !is_credential(&bytes, authenticated);
+                self.exempt |= !is_credential(&bytes, authenticated, self.secret);
                 // Known: what stands in a literal of AUTHENTICATE is not known again in an echo.
                 if message.parts.len() == 1 || !is_authenticate(&bytes) {
                     self.sent.extend(forms);
@@ -80,23 +85,24 @@ impl Watched {
 fn forms_in(message: &[u8], forms: &[String]) -> Vec<String> {
     let is_in = |form: &&String| {
         message.windows(form.len()).enumerate().any(|(at, part)| {
-            let before = at.checked_sub(1).map(|before| message[before]);
-            part == form.as_bytes() && matches!(before, None | Some(b' ' | b'\n' | b'"'))
+            let before = &message[..at];
+            let before = before.strip_suffix(b"\"").unwrap_or(before);
+            part == form.as_bytes() && matches!(before.last(), None | Some(b' ' | b'\n'))
         })
     };
     forms.iter().filter(is_in).cloned().collect()
 }
 
 /// Whether a secret in this command stands where a credential may, or could by mistake.
-fn is_credential(command: &[u8], authenticated: bool) -> bool {
+fn is_credential(command: &[u8], authenticated: bool, secret: &str) -> bool {
     let mut words = command.splitn(3, |byte| *byte == b' ');
     let (tag, verb) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let arguments = words.next().unwrap_or_default();
     let verb = str::from_utf8(verb).unwrap_or_default().trim_end().to_ascii_uppercase();
     match verb.as_str() {
         // A tag is shown, as is the user of a login.
-        _ if is_in(tag) => false,
-        "LOGIN" => !is_in(first_argument(arguments)),
+        _ if is_in(tag, secret) => false,
+        "LOGIN" => !is_in(first_argument(arguments), secret),
         "AUTHENTICATE" => true,
         // ID tells the client's name and version before login, any other command anything after.
         "ID" => false,
@@ -125,8 +131,8 @@ fn first_argument(arguments: &[u8]) -> &[u8] {
     &arguments[..end.unwrap_or(arguments.len()).min(arguments.len())]
 }
 
-fn is_in(bytes: &[u8]) -> bool {
-    found_in(&String::from_utf8_lossy(bytes)).is_some()
+fn is_in(bytes: &[u8], secret: &str) -> bool {
+    shows(&String::from_utf8_lossy(bytes), secret)
 }
 
 impl Tap for &mut Watched {
@@ -156,12 +162,12 @@ impl Tap for &mut Watched {
     fn authenticated(&mut self) {
         self.tap.authenticated();
         self.sent.clear();
-        self.exempt |= self.tap.user().is_some_and(|user| is_in(user.as_bytes()));
+        self.exempt |= self.tap.user().is_some_and(|user| is_in(user.as_bytes(), self.secret));
     }
 
     fn stripped(&mut self, name: &str) {
         // Known: a capability's name is told whatever it is.
-        self.exempt |= is_in(name.as_bytes());
+        self.exempt |= is_in(name.as_bytes(), self.secret);
         self.tap.stripped(name);
     }
 }

@@ -88,42 +88,6 @@ impl Tap for &mut Seen {
     }
 }
 
-/// Two taps on one relay.
-impl<A: Tap, B: Tap> Tap for Both<A, B> {
-    fn line(&mut self, from: Party, bytes: &[u8]) {
-        self.0.line(from, bytes);
-        self.1.line(from, bytes);
-    }
-
-    fn literal(&mut self, from: Party, size: u64) {
-        self.0.literal(from, size);
-        self.1.literal(from, size);
-    }
-
-    fn literal_bytes(&mut self, from: Party, bytes: &[u8]) {
-        self.0.literal_bytes(from, bytes);
-        self.1.literal_bytes(from, bytes);
-    }
-
-    fn end(&mut self, from: Party, to: Party, kind: Kind) {
-        self.0.end(from, to, kind);
-        self.1.end(from, to, kind);
-    }
-
-    fn authenticated(&mut self) {
-        self.0.authenticated();
-        self.1.authenticated();
-    }
-
-    fn stripped(&mut self, name: &str) {
-        self.0.stripped(name);
-        self.1.stripped(name);
-    }
-}
-
-/// See above.
-pub struct Both<A, B>(pub A, pub B);
-
 /// The bytes of the parts, one after the other.
 pub fn bytes(parts: &[Part]) -> Vec<u8> {
     let content = |part: &Part| match part {
