@@ -61,6 +61,7 @@ fuzz_target!(|bytes: &[u8]| {
         service: "Fuzz".into(),
         session: SessionId::next(),
         client: ([192, 0, 2, 1], 4711).into(),
+        client_subject: None,
         server: "imap.example.org:993".to_owned(),
     };
 
