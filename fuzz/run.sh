@@ -34,7 +34,7 @@ fuzz() {
   fi
   # Without these it would throw bytes at random.
   grep -q "inline 8-bit counters" "$log" || { echo "$target: no coverage"; return 1; }
-  echo "$target: $(grep -a DONE "$log" | tr -s '\t ' ' ')"
+  echo "$target: $(grep -a '^#[0-9]*[[:space:]]*DONE' "$log" | tr -s '\t ' ' ')"
 }
 
 failed=0

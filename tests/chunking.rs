@@ -26,8 +26,15 @@ use proptest::{
 };
 
 /// Bounds that short conversations reach.
-const SMALL: Limits =
-    Limits { command_line: 100, collect_literal: 10, literal: Some(1000), unanswered_commands: 4 };
+const SMALL: Limits = Limits {
+    command_line: 100,
+    collect_literal: 10,
+    literal_before_login: 1000,
+    literal: Some(1000),
+    unanswered_commands: 4,
+    bad_commands: 10,
+    login_attempts: 10,
+};
 
 const COMMANDS: &[&str] = &[
     "NOOP",

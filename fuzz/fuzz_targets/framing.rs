@@ -17,8 +17,11 @@ use libfuzzer_sys::fuzz_target;
 const LIMITS: Limits = Limits {
     command_line: 1 << 20,
     collect_literal: 10,
+    literal_before_login: u64::MAX,
     literal: None,
-    unanswered_commands: 1 << 20,
+    unanswered_commands: usize::MAX,
+    bad_commands: usize::MAX,
+    login_attempts: usize::MAX,
 };
 
 fuzz_target!(|bytes: &[u8]| {
