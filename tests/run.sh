@@ -13,7 +13,8 @@ trap 'rm -rf "$logs"' EXIT
 export IMAP_PROXY_TEST_LOGS=$logs CARGO_TERM_COLOR=never
 failed=()
 
-need_rust && need_commands cc:build-essential dovecot:dovecot-imapd curl:curl mutt:mutt mbsync:isync \
+need_rust && need_commands cc:build-essential c++:build-essential \
+  dovecot:dovecot-imapd curl:curl mutt:mutt mbsync:isync \
   offlineimap:offlineimap3 fetchmail:fetchmail haproxy:haproxy fail2ban-regex:fail2ban python3:python3 \
   node:nodejs npm:npm unshare:util-linux openssl:openssl shellcheck:shellcheck mandoc:mandoc \
   setpriv:util-linux script:bsdutils systemd-analyze:systemd || exit
@@ -58,6 +59,13 @@ secrecy_in_release() {
   cargo test --release --lib "${tests[@]}"
 }
 
+# The targets are a workspace of their own. On a failure: fuzz/README.md.
+fuzz() {
+  cargo fmt --check --manifest-path fuzz/Cargo.toml &&
+    cargo clippy --locked --all-targets --quiet --manifest-path fuzz/Cargo.toml -- -D warnings &&
+    fuzz/run.sh 60
+}
+
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet && echo "docs are clean"; }
 
 step "format" cargo fmt --check
@@ -65,6 +73,7 @@ step "lints" cargo clippy --all-targets --quiet -- -D warnings
 step "docs" docs
 step "dependencies" dependencies
 step "scripts" scripts
+step "fuzz" fuzz
 step "tests" cargo test --no-fail-fast
 step "secrecy in a release build" secrecy_in_release
 step "a try as a user's first" deploy/try.sh

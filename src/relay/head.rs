@@ -100,6 +100,12 @@ impl<'a> ResponseHead<'a> {
         }
     }
 
+    /// Whether the beginning of a line tells what it is: whether its first two words are complete.
+    pub(super) fn is_told_by(beginning: &[u8]) -> bool {
+        let (_, rest) = word(beginning);
+        beginning.starts_with(b"+") || !word(rest).1.is_empty()
+    }
+
     /// Whether its line ends in human-readable text, where `{n}` announces nothing.
     pub(super) fn is_text(self) -> bool {
         !matches!(self, Self::Data)

@@ -10,10 +10,14 @@ use super::{
     outstanding::Purpose,
 };
 
-/// Bytes of a line that arrives in parts which are held back until it is complete.
+/// Bytes of a line that are held back until it is complete. What is longer streams, in whatever
+/// pieces it comes.
 const HELD: usize = 8 * 1024;
 /// The same, of a line with text: it may hold a capability list.
 const HELD_TEXT: usize = 64 * 1024;
+/// How many names that were taken out of lists are told, and of each so many bytes.
+const STRIPPED_NAMES: usize = 100;
+const STRIPPED_NAME: usize = 100;
 
 /// What the server's next bytes are.
 #[derive(Debug, Default)]
@@ -72,6 +76,15 @@ impl<T: Tap> Relay<T> {
     fn take_response_line(&mut self, input: &[u8]) -> Result<usize, Fault> {
         let length = line::length(input);
         let (chunk, _) = input.split_at(length.unwrap_or(input.len()));
+        let room = self.line_bound().saturating_sub(self.responses.partial.len());
+        if chunk.len() > room {
+            if room == 0 {
+                self.long_line()?;
+            }
+            let (fits, _) = chunk.split_at(room);
+            self.responses.partial.extend_from_slice(fits);
+            return Ok(fits.len());
+        }
         if length.is_some() && self.responses.partial.is_empty() {
             self.response_line(chunk)?;
         } else {
@@ -79,11 +92,23 @@ impl<T: Tap> Relay<T> {
             if length.is_some() {
                 let line = std::mem::take(&mut self.responses.partial);
                 self.response_line(&line)?;
-            } else if self.responses.partial.len() > HELD {
-                self.long_line()?;
             }
         }
         Ok(chunk.len())
+    }
+
+    /// How many bytes of the line under way may be held.
+    fn line_bound(&self) -> usize {
+        match self.responses.partial.get(..HELD) {
+            Some(beginning)
+                if !self.responses.continued
+                    && (self.response_head(beginning).is_text()
+                        || !ResponseHead::is_told_by(beginning)) =>
+            {
+                HELD_TEXT
+            }
+            _ => HELD,
+        }
     }
 
     fn response_line(&mut self, line: &[u8]) -> Result<(), Fault> {
@@ -201,7 +226,10 @@ impl<T: Tap> Relay<T> {
             self.to_client.extend_from_slice(&filtered.line);
         }
         for name in filtered.stripped {
-            if self.stripped.insert(name.to_ascii_uppercase()) {
+            let name = name.get(..STRIPPED_NAME).unwrap_or(name);
+            if self.stripped.len() < STRIPPED_NAMES
+                && self.stripped.insert(name.to_ascii_uppercase())
+            {
                 self.tap.stripped(&name.escape_ascii().to_string());
             }
         }
@@ -239,15 +267,11 @@ impl<T: Tap> Relay<T> {
 
     /// The line under way is too long to be held: passes on what is there.
     fn long_line(&mut self) -> Result<(), Fault> {
-        let head = self.response_head(&self.responses.partial);
-        if head.is_text() && self.responses.partial.len() <= HELD_TEXT {
-            return Ok(());
-        }
-        if capability::is_list(&self.responses.partial) && head.is_text() {
-            return Err(Fault::Server("the server's capability list is too long"));
-        }
         let partial = std::mem::take(&mut self.responses.partial);
         let head = self.response_head(&partial);
+        if capability::is_list(&partial) && head.is_text() {
+            return Err(Fault::Server("the server's capability list is too long"));
+        }
         let kind = self.response_kind(head);
         let to = self.react(head, &partial)?;
         let mut tail = Tail::default();

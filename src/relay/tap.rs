@@ -51,7 +51,8 @@ pub trait Tap {
     fn end(&mut self, from: Party, to: Party, kind: Kind);
     /// The server accepted the credentials that the last LOGIN or AUTHENTICATE carried.
     fn authenticated(&mut self);
-    /// Capabilities that were taken out of a list. Called once per name and session.
+    /// Capabilities that were taken out of a list. Called once per name and session, for the first
+    /// 100 names only, each cut to 100 bytes.
     fn stripped(&mut self, name: &str);
 }
 

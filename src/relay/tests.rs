@@ -392,6 +392,45 @@ fn an_endless_capability_list_ends_the_session() {
     );
 }
 
+/// How long a line is was asked only of one that came in pieces.
+#[test]
+fn a_long_line_is_judged_the_same_in_any_pieces() {
+    let tag = "A".repeat(9000);
+    let list = [b"* OK [CAPABILITY".to_vec(), b" X".repeat(40_000), b"] x\r\n".to_vec()].concat();
+    for size in [1000, 8192, 8193, usize::MAX] {
+        let mut seen = Seen::default();
+        let mut relay = Relay::new(Limits::default(), Policy::default(), &mut seen);
+        relay.server_sent(GREETING.as_bytes()).unwrap();
+        relay.client_sent(format!("{tag} LOGIN alice x\r\n").as_bytes()).unwrap();
+        // It is told by its second word that this is a status, and that its text is no literal.
+        let answer = format!("{tag} OK text {{3}}\r\n* SEARCH {{3}}\r\nabc\r\n");
+        for piece in answer.as_bytes().chunks(size) {
+            relay.server_sent(piece).unwrap();
+        }
+        assert!(relay.is_authenticated() && relay.is_idle(), "in pieces of {size}");
+        let result = list.chunks(size).try_for_each(|piece| relay.server_sent(piece));
+        let fault = Fault::Server("the server's capability list is too long");
+        assert_eq!(result, Err(fault), "in pieces of {size}");
+        let messages = seen.ends.iter().filter(|(from, ..)| *from == Party::Server);
+        assert_eq!(messages.count(), 3, "in pieces of {size}");
+    }
+}
+
+/// A server that always has new capabilities must not fill the memory, or the log.
+#[test]
+fn names_that_are_taken_out_are_told_within_bounds() {
+    let mut seen = Seen::default();
+    let mut relay = Relay::new(LIMITS, Policy::default(), &mut seen);
+    relay.server_sent(GREETING.as_bytes()).unwrap();
+    relay.server_sent(format!("* CAPABILITY X{}\r\n", "y".repeat(1000)).as_bytes()).unwrap();
+    for number in 0..1000 {
+        relay.server_sent(format!("* CAPABILITY X{number}\r\n").as_bytes()).unwrap();
+    }
+    assert!(relay.to_client().ends_with(b"\r\n* CAPABILITY\r\n* CAPABILITY\r\n"));
+    assert_eq!(seen.stripped.len(), 100);
+    assert_eq!(seen.stripped[0].len(), 100);
+}
+
 #[test]
 fn greetings() {
     for greeting in ["* OK\r\n", "* PREAUTH hi\r\n", "* BYE overloaded\r\n", "* ok [ALERT] x\n"] {

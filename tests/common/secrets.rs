@@ -49,7 +49,12 @@ pub fn oauthbearer(token: &str) -> String {
 
 /// The first secret that `text` shows: as it is, escaped, or inside base64 at any alignment.
 pub fn found_in(text: &str) -> Option<&'static str> {
-    ALL.iter().copied().find(|secret| forms(secret).iter().any(|form| text.contains(form)))
+    ALL.iter().copied().find(|secret| shows(text, secret))
+}
+
+/// Whether `text` shows this secret.
+pub fn shows(text: &str, secret: &str) -> bool {
+    forms(secret).iter().any(|form| text.contains(form))
 }
 
 /// The secret as it may show up in a log.
