@@ -38,7 +38,7 @@ async function main() {
   await client.noop();
   console.log("found", await client.search({ flagged: true }), await client.search({ body: "needle2" }));
   for (const [index, message] of [first, second, first].entries()) {
-    const { content } = await client.download(String(index + 1));
+    const { content } = await client.download(String(index + 1), undefined, { chunkSize: 1 << 20 });
     assert(message.equals(await buffer(content)), `message ${index + 1} was altered`);
     const { source } = await client.fetchOne(String(index + 1), { source: true });
     assert(message.equals(source), `message ${index + 1} was altered`);
