@@ -52,8 +52,8 @@ fetch() {
 
 # What the packages' own scripts would have done, as far as it is needed. Argument: the tree
 prepare() {
-  printf '%s\n' root:x:0:0::/:/bin/sh mail:x:8:8::/srv:/bin/sh >"$1/etc/passwd"
-  printf '%s\n' root:x:0: mail:x:8: >"$1/etc/group"
+  printf '%s\n' root:x:0:0::/:/bin/sh mail:x:8:8::/srv:/bin/sh courier:x:9:9::/srv:/bin/sh >"$1/etc/passwd"
+  printf '%s\n' root:x:0: mail:x:8: courier:x:9: >"$1/etc/group"
   echo 127.0.0.1 localhost >"$1/etc/hosts"
   rm -rf "${1:?}"/{run,dev}
   # Where Courier looks for its config.

@@ -1,4 +1,5 @@
-// What imapflow does. Arguments: port, CA file or "-" for no TLS, two mailboxes, two files.
+// What imapflow does.
+// Arguments: port; plain, starttls or tls; CA file; two mailboxes; two files.
 "use strict";
 
 const assert = require("node:assert");
@@ -6,9 +7,8 @@ const fs = require("node:fs");
 const { buffer } = require("node:stream/consumers");
 const { ImapFlow } = require("imapflow");
 
-const [port, ca, work, done, ...paths] = process.argv.slice(2);
+const [port, security, ca, work, done, ...paths] = process.argv.slice(2);
 const [first, second] = paths.map((path) => fs.readFileSync(path));
-const tls = ca !== "-";
 
 // It tells nobody that it is in IDLE, but its log.
 const ignored = () => {};
@@ -18,9 +18,9 @@ const debug = ({ src, msg }) => {
 const client = new ImapFlow({
   host: "localhost",
   port: Number(port),
-  secure: tls,
-  doSTARTTLS: false,
-  tls: tls ? { ca: fs.readFileSync(ca) } : {},
+  secure: security === "tls",
+  doSTARTTLS: security === "starttls",
+  tls: { ca: fs.readFileSync(ca) },
   auth: { user: process.env.IMAP_USER, pass: process.env.IMAP_PASSWORD },
   logger: { trace: ignored, debug, info: ignored, warn: ignored, error: ignored },
   disableAutoIdle: true,
