@@ -28,7 +28,7 @@ export TLS_CERTFILE=/srv/both.pem TLS_VERIFYPEER=NONE COURIERTLS=/usr/bin/courie
 serve() {
   port=$1
   shift
-  couriertcpd -address=127.0.0.1 -maxprocs=40 -maxperip=40 -nodnslookup -noidentlookup "$port" \
+  couriertcpd -address=127.0.0.1 -maxprocs=40 -maxperip=40 -nodnslookup "$port" \
     "$@" /usr/lib/courier/courier/imaplogin /usr/bin/imapd Maildir
 }
 IMAP_TLS=1 serve "$3" "$COURIERTLS" -server -tcpd -user=courier &
