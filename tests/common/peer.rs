@@ -262,7 +262,9 @@ impl Peer {
         while self.ahead.len() < n {
             self.read_more("more bytes");
         }
-        self.ahead.drain(..n).collect()
+        // Quicker than a drain, which a debug build does byte by byte.
+        let after = self.ahead.split_off(n);
+        std::mem::replace(&mut self.ahead, after)
     }
 
     /// The next bytes must be these.
@@ -403,7 +405,7 @@ impl Peer {
                 }
             },
         };
-        self.ahead.extend(&buffer[..n]);
+        self.ahead.extend_from_slice(&buffer[..n]);
         Ok(n)
     }
 

@@ -18,6 +18,7 @@ autocreate_quota: 0
 virtdomains: off
 sievedir: /srv/sieve
 allowplaintext: yes
+allowstarttls: yes
 sasl_pwcheck_method: auxprop
 sasl_auxprop_plugin: sasldb
 sasl_sasldb_path: /srv/sasldb

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::{
     common::{
         bench::{
-            Encryption::{self, Insecure, Tls},
+            Encryption::{self, Insecure, StartTls, Tls},
             service_to,
         },
         certs::{CA, certs},
@@ -28,8 +28,9 @@ use crate::{
 /// How a client reaches its server: not by the proxy, or with these two sides of it.
 pub(crate) type Route = Option<(Encryption, Encryption)>;
 
-/// All that are compared, the direct one first. With STARTTLS they belong here, too.
-pub(crate) const ROUTES: [Route; 3] = [None, Some((Tls, Insecure)), Some((Insecure, Tls))];
+/// All that are compared, the direct one first.
+pub(crate) const ROUTES: [Route; 4] =
+    [None, Some((Tls, Insecure)), Some((Insecure, Tls)), Some((StartTls, StartTls))];
 
 /// What a client sees on a desk.
 pub(crate) struct Desk {
@@ -58,8 +59,13 @@ impl Desk {
         Self { dir, kind, address, encryption, _proxy: proxy, server }
     }
 
-    pub(crate) fn is_tls(&self) -> bool {
-        self.encryption == Tls
+    /// The one of three words that says how the client is to protect its side.
+    pub(crate) fn security<'a>(&self, plain: &'a str, starttls: &'a str, tls: &'a str) -> &'a str {
+        match self.encryption {
+            Insecure => plain,
+            StartTls => starttls,
+            Tls => tls,
+        }
     }
 
     pub(crate) fn port(&self) -> String {
@@ -67,7 +73,7 @@ impl Desk {
     }
 
     pub(crate) fn url(&self) -> String {
-        let scheme = if self.is_tls() { "imaps" } else { "imap" };
+        let scheme = self.security("imap", "imap", "imaps");
         format!("{scheme}://127.0.0.1:{}", self.port())
     }
 

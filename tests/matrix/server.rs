@@ -3,6 +3,7 @@
 use std::{
     env,
     fs::{self, File},
+    hash::{DefaultHasher, Hasher},
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
@@ -178,7 +179,7 @@ impl Drop for InTree {
 fn tree() -> &'static Path {
     static TREE: OnceLock<PathBuf> = OnceLock::new();
     TREE.get_or_init(|| {
-        let tree = kept().join("servers");
+        let tree = kept("servers", include_str!("tree.sh"));
         let status = tree_command("build").arg(&tree).status().expect("bash runs");
         assert!(status.success(), "no tree with the servers");
         tree
@@ -192,7 +193,11 @@ fn tree_command(what: &str) -> Command {
     command
 }
 
-/// Where is kept what takes a while to get.
-pub(crate) fn kept() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("matrix")
+/// Where is kept what takes a while to get; another place when what it is made by has changed.
+pub(crate) fn kept(name: &str, made_by: &str) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(made_by.as_bytes());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("matrix");
+    fs::create_dir_all(&folder).expect("a folder");
+    folder.join(format!("{name}-{:016x}", hasher.finish()))
 }

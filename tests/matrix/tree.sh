@@ -52,10 +52,15 @@ fetch() {
 
 # What the packages' own scripts would have done, as far as it is needed. Argument: the tree
 prepare() {
-  printf '%s\n' root:x:0:0::/:/bin/sh mail:x:8:8::/srv:/bin/sh >"$1/etc/passwd"
-  printf '%s\n' root:x:0: mail:x:8: >"$1/etc/group"
+  printf '%s\n' root:x:0:0::/:/bin/sh mail:x:8:8::/srv:/bin/sh courier:x:9:9::/srv:/bin/sh >"$1/etc/passwd"
+  printf '%s\n' root:x:0: mail:x:8: courier:x:9: >"$1/etc/group"
   echo 127.0.0.1 localhost >"$1/etc/hosts"
   rm -rf "${1:?}"/{run,dev}
+  # From Debian 13 on no package has these links of its own.
+  local name
+  for name in bin sbin lib lib64; do
+    [ -e "$1/$name" ] || ln -s "usr/$name" "$1/$name"
+  done
   # Where Courier looks for its config.
   rm -r "$1/etc/courier"
   ln -s /srv "$1/etc/courier"

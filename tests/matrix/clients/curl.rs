@@ -14,8 +14,9 @@ pub(crate) const CURL: Client = Client {
         let saved = desk.create("Saved");
         let user = format!("{USER}:{ACCOUNT}");
         let ca = ca();
+        let security = desk.security("--no-ssl-reqd", "--ssl-reqd", "--ssl-reqd");
         let curl = |rest: &str, args: &[&str]| {
-            let common = ["--silent", "--show-error", "--user", &user, "--cacert", &ca];
+            let common = ["--silent", "--show-error", "--user", &user, "--cacert", &ca, security];
             let url = format!("{}/{rest}", desk.url());
             desk.run(desk.command("curl").args(common).args(args).arg(url))
         };

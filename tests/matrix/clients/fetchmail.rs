@@ -16,11 +16,8 @@ pub(crate) const FETCHMAIL: Client = Client {
         desk.deliver(&[first, second]);
         let deliver = desk.write("deliver", "cat >\"$(mktemp got/new/XXXXXX)\"\n");
         desk.maildir("got", &[]);
-        let security = if desk.is_tls() {
-            format!("ssl sslcertck sslcertfile {}", ca())
-        } else {
-            "sslproto ''".to_owned()
-        };
+        let tls = format!("sslcertck sslcertfile {} sslproto tls1.2+", ca());
+        let security = desk.security("sslproto ''", &tls, &format!("ssl {tls}")).to_owned();
         let config = format!(
             "set no bouncemail\npoll localhost protocol imap port {} timeout 120 auth password\n\
              user {USER} password {ACCOUNT} {security} idle keep no rewrite\n\

@@ -39,9 +39,11 @@ pub(crate) const MUTT: Client = Client {
 };
 
 fn mutt(desk: &Desk, keys: &str) {
+    let force = desk.security("no", "yes", "no");
+    let starttls = desk.security("no", "yes", "no");
     let config = format!(
         "set folder={}\nset spoolfile=\"+INBOX\"\nset imap_user={USER}\nset imap_pass={ACCOUNT}\n\
-         set certificate_file={}\nset ssl_force_tls=no\nset ssl_starttls=no\n\
+         set certificate_file={}\nset ssl_force_tls={force}\nset ssl_starttls={starttls}\n\
          set confirmappend=no\nset confirmcreate=no\nset record=\"\"\nset postponed=\"\"\n\
          set mbox_type=Maildir\nset wait_key=no\nset quit=yes\nset delete=yes\nset move=no\n\
          set sort=mailbox-order\nset auto_tag=no\nset mark_old=no\n\

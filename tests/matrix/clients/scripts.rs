@@ -1,12 +1,6 @@
 //! Libraries, each with a script that uses it.
 
-use std::{
-    fs,
-    hash::{DefaultHasher, Hasher},
-    path::PathBuf,
-    process::Command,
-    sync::OnceLock,
-};
+use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
 
 use tempfile::TempDir;
 
@@ -42,8 +36,8 @@ fn runs_its_script(desk: &Desk, script: &mut Command) -> Vec<String> {
     let [first, second, third] = &messages;
     let (work, done) = (desk.create("Work"), desk.create("Done"));
     let files = [desk.write("first", first), desk.write("second", second)];
-    let ca = if desk.is_tls() { ca() } else { "-".to_owned() };
-    script.args([&desk.port(), &ca, &work, &done]).args(files);
+    let security = desk.security("plain", "starttls", "tls");
+    script.args([&desk.port(), security, &ca(), &work, &done]).args(files);
     let output = desk.run_and(script, |line| {
         if line == "idling" {
             desk.deliver(&[third]);
@@ -61,12 +55,10 @@ fn modules() -> &'static PathBuf {
     static MODULES: OnceLock<PathBuf> = OnceLock::new();
     MODULES.get_or_init(|| {
         let pinned = include_str!("../imapflow/package-lock.json");
-        let mut hasher = DefaultHasher::new();
-        hasher.write(pinned.as_bytes());
-        let installed = kept().join(format!("imapflow-{:016x}", hasher.finish()));
+        let installed = kept("imapflow", pinned);
         if !installed.exists() {
-            fs::create_dir_all(kept()).expect("a folder");
-            let new = TempDir::new_in(kept()).expect("a folder");
+            let beside = installed.parent().expect("a folder");
+            let new = TempDir::new_in(beside).expect("a folder");
             let package = include_str!("../imapflow/package.json");
             fs::write(new.path().join("package.json"), package).expect("written");
             fs::write(new.path().join("package-lock.json"), pinned).expect("written");

@@ -1,4 +1,5 @@
-// What imapflow does. Arguments: port, CA file or "-" for no TLS, two mailboxes, two files.
+// What imapflow does.
+// Arguments: port; plain, starttls or tls; CA file; two mailboxes; two files.
 "use strict";
 
 const assert = require("node:assert");
@@ -6,9 +7,8 @@ const fs = require("node:fs");
 const { buffer } = require("node:stream/consumers");
 const { ImapFlow } = require("imapflow");
 
-const [port, ca, work, done, ...paths] = process.argv.slice(2);
+const [port, security, ca, work, done, ...paths] = process.argv.slice(2);
 const [first, second] = paths.map((path) => fs.readFileSync(path));
-const tls = ca !== "-";
 
 // It tells nobody that it is in IDLE, but its log.
 const ignored = () => {};
@@ -18,9 +18,9 @@ const debug = ({ src, msg }) => {
 const client = new ImapFlow({
   host: "localhost",
   port: Number(port),
-  secure: tls,
-  doSTARTTLS: false,
-  tls: tls ? { ca: fs.readFileSync(ca) } : {},
+  secure: security === "tls",
+  doSTARTTLS: security === "starttls",
+  tls: { ca: fs.readFileSync(ca) },
   auth: { user: process.env.IMAP_USER, pass: process.env.IMAP_PASSWORD },
   logger: { trace: ignored, debug, info: ignored, warn: ignored, error: ignored },
   disableAutoIdle: true,
@@ -38,7 +38,7 @@ async function main() {
   await client.noop();
   console.log("found", await client.search({ flagged: true }), await client.search({ body: "needle2" }));
   for (const [index, message] of [first, second, first].entries()) {
-    const { content } = await client.download(String(index + 1));
+    const { content } = await client.download(String(index + 1), undefined, { chunkSize: 1 << 20 });
     assert(message.equals(await buffer(content)), `message ${index + 1} was altered`);
     const { source } = await client.fetchOne(String(index + 1), { source: true });
     assert(message.equals(source), `message ${index + 1} was altered`);

@@ -1,4 +1,7 @@
-"""What Python's imaplib does. Arguments: port, CA file or "-" for no TLS, two mailboxes, two files."""
+"""What Python's imaplib does.
+
+Arguments: port; plain, starttls or tls; CA file; two mailboxes; two files.
+"""
 
 import imaplib
 import os
@@ -6,13 +9,13 @@ import ssl
 import sys
 import time
 
-port, ca, work, done = int(sys.argv[1]), *sys.argv[2:5]
-messages = [open(path, "rb").read() for path in sys.argv[5:7]]
+port, security, ca, work, done = int(sys.argv[1]), *sys.argv[2:6]
+messages = [open(path, "rb").read() for path in sys.argv[6:8]]
 
-if ca == "-":
+context = ssl.create_default_context(cafile=ca)
+if security != "tls":
     imap = imaplib.IMAP4("127.0.0.1", port, timeout=120)
 else:
-    context = ssl.create_default_context(cafile=ca)
     imap = imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=context, timeout=120)
 
 
@@ -22,6 +25,8 @@ def ok(answer):
     return data
 
 
+if security == "starttls":
+    ok(imap.starttls(context))
 ok(imap.login(os.environ["IMAP_USER"], os.environ["IMAP_PASSWORD"]))
 capabilities = ok(imap.capability())[0].split()
 assert b"UIDPLUS" in capabilities and b"IDLE" in capabilities, capabilities

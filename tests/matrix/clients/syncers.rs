@@ -13,7 +13,7 @@ pub(crate) const MBSYNC: Client = Client {
     name: "mbsync",
     jobs: "sync both ways: new messages, 25 MB each way, flags, deletions",
     work: |desk| {
-        let security = if desk.is_tls() { "IMAPS" } else { "None" };
+        let security = desk.security("None", "STARTTLS", "IMAPS");
         let config = format!(
             "IMAPAccount account\nHost localhost\nPort {}\nUser {USER}\nPass {ACCOUNT}\n\
              SSLType {security}\nAuthMechs LOGIN\nCertificateFile {}\nTimeout 120\n\n\
@@ -42,12 +42,13 @@ pub(crate) const OFFLINEIMAP: Client = Client {
              [Repository near]\ntype = Maildir\nlocalfolders = {}\n\n\
              [Repository far]\ntype = IMAP\nremotehost = localhost\nremoteport = {}\n\
              remoteuser = {USER}\nremotepass = {ACCOUNT}\nauth_mechanisms = LOGIN\n\
-             ssl = {}\nstarttls = no\nsslcacertfile = {}\n\
+             ssl = {}\nstarttls = {}\nsslcacertfile = {}\n\
              folderfilter = lambda name: name == 'INBOX'\n",
             desk.path("metadata"),
             desk.path("maildir"),
             desk.port(),
-            if desk.is_tls() { "yes" } else { "no" },
+            desk.security("no", "no", "yes"),
+            desk.security("no", "yes", "no"),
             ca()
         );
         let config = desk.write("offlineimaprc", &config);
