@@ -32,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// What follows a command that the proxy refuses, or is within one of these, has rules of its own.
-const OTHERS: &[&str] = &["AUTHENTICATE", "IDLE", "COMPRESS", "STARTTLS"];
+const OTHERS: &[&str] = &["AUTHENTICATE", "IDLE", "COMPRESS", "STARTTLS", "LOGIN"];
 
 /// As the words of a client, to whose literals the server always agrees.
 fn commands(bytes: &[u8]) {
