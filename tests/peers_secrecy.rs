@@ -319,3 +319,36 @@ fn told_nothing(bench: &Bench) {
     let log = bench.proxy.log();
     assert_eq!(secrets::found_in(&log), None, "{log}");
 }
+
+/// A server that takes the password for a capability: its name is not told.
+#[test]
+fn capabilities_that_are_passwords() {
+    for level in ["off", "summary", "full"] {
+        let bench = Bench::new(Insecure, Insecure, &format!("trace = \"{level}\""));
+        let (mut client, mut server) = bench.session();
+        for answer in ["A1 NO", "A1 BAD", "A1 OK"] {
+            let login = format!("A1 LOGIN {USER} {ATOM}\r\n");
+            client.send(&login);
+            server.expect(&login);
+            server.send(format!("* CAPABILITY {ATOM}\r\n{answer} [CAPABILITY IDLE {ATOM}] so\r\n"));
+            client.expect(format!("* CAPABILITY\r\n{answer} [CAPABILITY IDLE] so\r\n"));
+        }
+        bench.proxy.wait_log("capability <withheld> of the server is not passed on");
+        told_nothing(&bench);
+    }
+}
+
+/// What was too long to be kept cannot be known again: nothing that the server says is shown.
+#[test]
+fn the_end_of_a_long_line_and_a_literal_in_its_place() {
+    let bench = Bench::new(Insecure, Insecure, FULL);
+    for command in [
+        format!("A1 AUTHENTICATE PLAIN {}{ATOM}\r\n", "x".repeat(10_000)),
+        format!("A1 LOGIN {USER} {} {ATOM}\r\n", "x".repeat(10_000)),
+        format!("A1 AUTHENTICATE PLAIN {{{}+}}\r\n{ATOM}\r\n", ATOM.len()),
+    ] {
+        let (mut client, mut server) = bench.capable("IMAP4rev1 LITERAL+");
+        exchange(&mut client, &mut server, command.as_bytes(), echo(ATOM).as_bytes());
+    }
+    told_nothing(&bench);
+}

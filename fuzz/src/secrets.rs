@@ -60,15 +60,11 @@ impl Watched {
         if !is_in(&bytes, self.secret) {
             return;
         }
-        // Of a message of the client that is longer only the beginning is looked at.
-        let forms = if bytes.len() > 8192 { Vec::new() } else { forms_in(&bytes, &self.forms) };
+        let forms = forms_in(&bytes, &self.forms);
         match message.kind {
             Kind::Command { authenticated } => {
                 self.exempt |= !is_credential(&bytes, authenticated, self.secret);
-                // Known: what stands in a literal of AUTHENTICATE is not known again in an echo.
-                if message.parts.len() == 1 || !is_authenticate(&bytes) {
-                    self.sent.extend(forms);
-                }
+                self.sent.extend(forms);
             }
             Kind::SaslResponse | Kind::IdleDone => self.sent.extend(forms),
             Kind::SaslChallenge => {}
@@ -108,11 +104,6 @@ fn is_credential(command: &[u8], authenticated: bool, secret: &str) -> bool {
         "ID" => false,
         _ => !authenticated,
     }
-}
-
-fn is_authenticate(command: &[u8]) -> bool {
-    let verb = command.split(|byte| *byte == b' ').nth(1);
-    verb.is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTHENTICATE"))
 }
 
 fn first_argument(arguments: &[u8]) -> &[u8] {
@@ -166,8 +157,8 @@ impl Tap for &mut Watched {
     }
 
     fn stripped(&mut self, name: &str) {
-        // Known: a capability's name is told whatever it is.
-        self.exempt |= is_in(name.as_bytes(), self.secret);
+        // That of a server that makes up a password is told, and none of ours.
+        self.exempt |= self.sent.is_empty() && is_in(name.as_bytes(), self.secret);
         self.tap.stripped(name);
     }
 }

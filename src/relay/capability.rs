@@ -92,15 +92,20 @@ fn list_bounds(line: &[u8]) -> Option<(usize, usize)> {
 /// Where the name stands, if it stands where a list begins: as the second word of an untagged
 /// response, or as the code that follows the condition or the `+`.
 fn find_name(line: &[u8], name: &[u8]) -> Option<usize> {
-    let mut position = 0;
-    for word in line.splitn(4, |byte| *byte == b' ') {
+    let (mut position, mut words) = (0, 0);
+    // Servers may put more blanks between words than they should.
+    for word in line.split(|byte| matches!(byte, b' ' | b'\t')) {
         let bare = word.strip_prefix(b"[").unwrap_or(word);
         let bare_length =
             bare.iter().take_while(|byte| !matches!(byte, b'\r' | b'\n' | b']')).count();
-        if bare.get(..bare_length)?.eq_ignore_ascii_case(name) && position > 0 {
+        if words > 0 && bare.get(..bare_length)?.eq_ignore_ascii_case(name) {
             let is_code = bare.len() < word.len();
-            let untagged_data = position == 2 && line.starts_with(b"* ");
+            let untagged_data = words == 1 && line.starts_with(b"*");
             return (is_code || untagged_data).then_some(position + word.len() - bare.len());
+        }
+        words += usize::from(!word.is_empty());
+        if words > 2 {
+            return None;
         }
         position += word.len() + 1;
     }
@@ -122,6 +127,9 @@ mod tests {
             ("* CAPABILITY IMAP4rev1 COMPRESS=DEFLATE IDLE\r\n", "* CAPABILITY IMAP4rev1 IDLE\r\n"),
             ("* capability X-FOO Idle\n", "* capability Idle\n"),
             ("* CAPABILITY X-FOO\r\n", "* CAPABILITY\r\n"),
+            ("*  CAPABILITY IDLE X-FOO\r\n", "*  CAPABILITY IDLE\r\n"),
+            ("*\tCAPABILITY\tX-FOO IDLE\r\n", "*\tCAPABILITY IDLE\r\n"),
+            ("* OK  [CAPABILITY X-FOO IDLE] hi\r\n", "* OK  [CAPABILITY IDLE] hi\r\n"),
             ("* CAPABILITY IDLE \r\n", "* CAPABILITY IDLE \r\n"),
             (
                 "* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN] hi [x]\r\n",

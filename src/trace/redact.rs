@@ -129,7 +129,11 @@ fn authenticate(capture: &Capture, head: &Head<'_>) -> (Shown, Learnt) {
     let shown = head.tag.len() + head.verb.len() + mechanism.len() + 3;
     let size = capture.line_size().saturating_sub(shown as u64);
     let remark = format!("initial response of {size} bytes withheld");
-    let (user, secrets) = credentials(initial, Some(mechanism));
+    let (user, mut secrets) = credentials(initial, Some(mechanism));
+    if capture.kept().len() > capture.first_line().len() {
+        // No initial response is a literal, but whoever sends one means it as such.
+        secrets.extend(arguments(capture));
+    }
     (named(head, content(Some(remark))), Learnt { login: true, user, awaits: None, secrets })
 }
 

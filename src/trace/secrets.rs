@@ -13,44 +13,54 @@ const TELLING: usize = 4;
 
 /// The starts of what a client sent as credentials, or in their place. Wiped when dropped.
 #[derive(Default)]
-pub(super) struct Secrets(VecDeque<Zeroizing<Vec<u8>>>);
+pub(super) struct Secrets {
+    starts: VecDeque<Zeroizing<Vec<u8>>>,
+    /// There are others, which were too long to be seen whole: anything may be one.
+    unseen: bool,
+}
 
 impl Secrets {
     /// Remembers a secret, and forgets the oldest when there are many.
     pub(super) fn add(&mut self, secret: &[u8]) {
         let start = secret.get(..KEPT).unwrap_or(secret);
-        if start.is_empty() || self.0.iter().any(|known| known.as_slice() == start) {
+        if start.is_empty() || self.starts.iter().any(|known| known.as_slice() == start) {
             return;
         }
-        if self.0.len() >= MAX {
-            self.0.pop_front();
+        if self.starts.len() >= MAX {
+            self.starts.pop_front();
         }
-        self.0.push_back(Zeroizing::new(start.to_vec()));
+        self.starts.push_back(Zeroizing::new(start.to_vec()));
+    }
+
+    /// Notes that a secret was not seen whole.
+    pub(super) fn add_unseen(&mut self) {
+        self.unseen = true;
     }
 
     /// Forgets them all.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 
     /// Whether there are any.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.starts.is_empty() && !self.unseen
     }
 
     /// Whether `data` contains one that is long enough to be no chance.
     pub(super) fn in_data(&self, data: &[u8]) -> bool {
-        self.0.iter().any(|secret| secret.len() >= TELLING && contains(data, secret))
+        self.unseen
+            || self.starts.iter().any(|secret| secret.len() >= TELLING && contains(data, secret))
     }
 
     /// Whether `text`, meant for humans, contains any at all.
     pub(super) fn in_text(&self, text: &[u8]) -> bool {
-        self.0.iter().any(|secret| contains(text, secret))
+        self.unseen || self.starts.iter().any(|secret| contains(text, secret))
     }
 
     /// Whether `word` contains a telling one, or is one.
     pub(super) fn in_word(&self, word: &[u8]) -> bool {
-        self.in_data(word) || self.0.iter().any(|secret| word.eq_ignore_ascii_case(secret))
+        self.in_data(word) || self.starts.iter().any(|secret| word.eq_ignore_ascii_case(secret))
     }
 }
 
@@ -94,7 +104,7 @@ mod tests {
         for n in 0..1000 {
             secrets.add(format!("secret{n}").as_bytes());
         }
-        assert_eq!(secrets.0.len(), MAX);
+        assert_eq!(secrets.starts.len(), MAX);
         assert!(secrets.in_data(b"secret999"));
         secrets.clear();
         assert!(secrets.is_empty() && !secrets.in_text(b"secret999"));

@@ -47,6 +47,8 @@ struct Login {
     /// The mechanism whose first response is still to come.
     awaits: Option<&'static str>,
     secrets: Secrets,
+    /// The client has sent something, of which nothing is known at level `off`.
+    begun: bool,
     /// The secrets are of no more use once the server's next message was looked at.
     over: bool,
 }
@@ -116,6 +118,11 @@ impl SessionTap {
                 (shown, Learnt::default())
             }
         };
+        let credentials =
+            matches!(kind, Kind::Command { authenticated: false } | Kind::SaslResponse);
+        if credentials && capture.verbatim().is_none() {
+            self.login.secrets.add_unseen();
+        }
         self.login.learn(learnt);
         if self.login.over && kind == Kind::Response {
             self.login.secrets.clear();
@@ -153,6 +160,7 @@ impl Login {
 
 impl Tap for SessionTap {
     fn line(&mut self, from: Party, bytes: &[u8]) {
+        self.login.begun |= from == Party::Client;
         if !self.is_off() {
             let keep = self.keep(from);
             self.capture(from).line(bytes, keep);
@@ -201,6 +209,10 @@ impl Tap for SessionTap {
     }
 
     fn stripped(&mut self, name: &str) {
+        // It may be the password, in the mouth of a server that repeats what it does not like.
+        let unclear = self.is_off() && self.login.begun;
+        let is_secret = unclear || self.login.secrets.in_word(name.as_bytes());
+        let name = if is_secret { "<withheld>" } else { name };
         tracing::info!(
             imap.service = %self.context.service,
             imap.session = %self.context.session,
