@@ -39,4 +39,5 @@ EVENTS {
 CONF
 saslpasswd2 -p -c -f /srv/sasldb -u localhost "$1"
 chown -R mail:mail /srv /run/cyrus
-exec /usr/lib/cyrus/bin/master -C /srv/imapd.conf -M /srv/cyrus.conf -p /run/cyrus/pid
+# Not by exec: who becomes another user no longer ends with its parent, but this shell does.
+/usr/lib/cyrus/bin/master -C /srv/imapd.conf -M /srv/cyrus.conf -p /run/cyrus/pid
