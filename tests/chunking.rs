@@ -16,24 +16,13 @@ mod chunks;
 #[path = "../fuzz/src/seen.rs"]
 mod seen;
 
-use chunks::Turn;
+use chunks::{SMALL, Turn};
 use imap_proxy::relay::{Limits, Party};
 use proptest::{
     collection::vec,
     prelude::*,
     sample::select,
     test_runner::{Config, FileFailurePersistence},
-};
-
-/// Bounds that short conversations reach.
-const SMALL: Limits = Limits {
-    command_line: 100,
-    collect_literal: 10,
-    literal_before_login: 1000,
-    literal: Some(1000),
-    unanswered_commands: 4,
-    bad_commands: 10,
-    login_attempts: 10,
 };
 
 const COMMANDS: &[&str] = &[

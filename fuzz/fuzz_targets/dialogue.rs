@@ -7,8 +7,8 @@ use arbitrary::Unstructured;
 use bytes::Buf;
 use imap_proxy::relay::{Fault, Policy, Relay};
 use imap_proxy_fuzz::{
+    chunks::SMALL,
     peers::{Client, Server},
-    script::SMALL,
 };
 use libfuzzer_sys::fuzz_target;
 

@@ -4,7 +4,7 @@
 #![no_main]
 
 use imap_proxy::relay::{BeforeTls, Opening, Policy, Relay, Step};
-use imap_proxy_fuzz::script::SMALL;
+use imap_proxy_fuzz::chunks::SMALL;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -4,6 +4,17 @@ use imap_proxy::relay::{Fault, Limits, Party, Policy, Relay};
 
 use crate::seen::{Event, Part, Seen};
 
+/// Bounds that short conversations reach.
+pub const SMALL: Limits = Limits {
+    command_line: 100,
+    collect_literal: 10,
+    literal_before_login: 1000,
+    literal: Some(1000),
+    unanswered_commands: 4,
+    bad_commands: 10,
+    login_attempts: 10,
+};
+
 /// Who speaks, and what, before the other one does.
 pub type Turn = (Party, Vec<u8>);
 

@@ -15,21 +15,13 @@
 
 use imap_proxy::relay::{Limits, Party};
 
-use crate::drive::{PIECE, Step};
+use crate::{
+    chunks::SMALL,
+    drive::{PIECE, Step},
+};
 
 /// Bytes that one script may say: a few times what is held of anything.
 pub const MOST: usize = 192 * 1024;
-
-/// Bounds that short scripts reach.
-pub const SMALL: Limits = Limits {
-    command_line: 100,
-    collect_literal: 10,
-    literal_before_login: 1000,
-    literal: Some(1000),
-    unanswered_commands: 4,
-    bad_commands: 10,
-    login_attempts: 10,
-};
 
 /// Reads a script, of which `most` bytes are said. `secrets` stand for what `0x07` plants.
 pub fn parse(bytes: &[u8], most: usize, secrets: &[String]) -> (Limits, Vec<Step>) {

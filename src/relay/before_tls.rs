@@ -1,7 +1,7 @@
 //! A client that has to upgrade by STARTTLS first: until then the proxy answers it alone, and no
 //! server hears of it (RFC 9051 6.2.1, 11.1).
 
-use super::{Kind, Party, Phase, Relay, Tap, head::CommandHead, line::Literal, verbs::is_verb};
+use super::{Kind, Phase, Relay, Tap, head::CommandHead, line::Literal, verbs::is_verb};
 
 const CAPABILITIES: &str = "CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED";
 
@@ -45,38 +45,32 @@ impl<T: Tap> Relay<T> {
         head: &CommandHead<'_>,
         announcement: Option<Literal>,
     ) {
-        let bare = head.arguments.is_empty();
         let Some(tag) = head.proper_tag().filter(|_| !head.verb.is_empty()) else {
             return self.refuse(None, "BAD proxy: a command needs a tag and a name", announcement);
         };
+        let is_ours = ["STARTTLS", "CAPABILITY", "NOOP", "LOGOUT"].iter().any(|verb| head.is(verb));
         let (untagged, answer) = if !is_verb(head.verb) {
             ("", "BAD proxy: unknown command")
-        } else if head.is("STARTTLS") && bare {
+        } else if !is_ours {
+            ("", "NO [PRIVACYREQUIRED] proxy: please send STARTTLS first")
+        } else if !head.arguments.is_empty() {
+            ("", "BAD proxy: this command takes no arguments")
+        } else if head.is("STARTTLS") {
             self.phase = Phase::BeforeTls(BeforeTls::Upgrade);
             ("", "OK proxy: begin TLS now")
-        } else if head.is("CAPABILITY") && bare {
+        } else if head.is("CAPABILITY") {
             (CAPABILITIES, "OK proxy: that is all before TLS")
-        } else if head.is("NOOP") && bare {
-            ("", "OK proxy: nothing to tell")
-        } else if head.is("LOGOUT") && bare {
+        } else if head.is("LOGOUT") {
             self.phase = Phase::BeforeTls(BeforeTls::LoggedOut);
             self.bye_seen = true;
             ("BYE proxy: goodbye", "OK proxy: logged out")
-        } else if ["STARTTLS", "CAPABILITY", "NOOP", "LOGOUT"].iter().any(|verb| head.is(verb)) {
-            ("", "BAD proxy: this command takes no arguments")
         } else {
-            ("", "NO [PRIVACYREQUIRED] proxy: please send STARTTLS first")
+            ("", "OK proxy: nothing to tell")
         };
         if !untagged.is_empty() {
             self.answer(format!("* {untagged}\r\n").as_bytes());
         }
         self.refuse(Some(tag), answer, announcement);
-    }
-
-    fn say(&mut self, line: &[u8], kind: Kind) {
-        self.tap.line(Party::Proxy, line);
-        self.tap.end(Party::Proxy, Party::Client, kind);
-        self.to_client.extend_from_slice(line);
     }
 }
 

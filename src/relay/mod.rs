@@ -225,9 +225,14 @@ impl<T: Tap> Relay<T> {
     /// way.
     fn answer(&mut self, answer: &[u8]) {
         self.strikes.answered_by_proxy(answer);
-        self.tap.line(Party::Proxy, answer);
-        self.tap.end(Party::Proxy, Party::Client, Kind::Response);
-        self.answers.extend_from_slice(answer);
+        self.say(answer, Kind::Response);
+    }
+
+    /// The same for any words of the proxy's own.
+    fn say(&mut self, line: &[u8], kind: Kind) {
+        self.tap.line(Party::Proxy, line);
+        self.tap.end(Party::Proxy, Party::Client, kind);
+        self.answers.extend_from_slice(line);
         self.release_answers();
     }
 

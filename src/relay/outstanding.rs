@@ -57,9 +57,9 @@ impl Outstanding {
         self.queue.push_back((tag.into(), purpose));
     }
 
-    /// Whether a command with this tag waits.
-    pub(super) fn has(&self, tag: &[u8]) -> bool {
-        self.queue.iter().any(|(waiting, _)| **waiting == *tag)
+    /// Whether the latest of them has this tag: the one that is under way, if one is.
+    pub(super) fn is_latest(&self, tag: &[u8]) -> bool {
+        self.queue.back().is_some_and(|(waiting, _)| **waiting == *tag)
     }
 
     /// Takes out the oldest command with this tag.

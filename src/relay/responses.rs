@@ -157,7 +157,7 @@ impl<T: Tap> Relay<T> {
             ResponseHead::Tagged { tag, condition } => {
                 let purpose = self.outstanding.settle(tag);
                 // Of several commands with one tag, the last is under way, and this answers the first.
-                if !self.outstanding.has(tag) {
+                if !self.outstanding.is_latest(tag) {
                     self.literal_refused(Some(tag));
                     self.flow.status(tag, condition);
                 }

@@ -86,7 +86,8 @@ impl<'a, T: Tap> Conversation<'a, T> {
             }
             let (deadline, expired) = self.deadline();
             let told_to_stop = self.stopping.is_some();
-            let held_until = self.logins.held_until();
+            // Whichever comes first; a login that waited long enough ends nothing.
+            let wake = self.logins.held_until().map_or(deadline, |at| at.min(deadline));
             let steps = poll_fn(|cx| match self.step(cx) {
                 Ok(false) => Poll::Pending,
                 Ok(true) => Poll::Ready(Ok(())),
@@ -94,12 +95,12 @@ impl<'a, T: Tap> Conversation<'a, T> {
             });
             tokio::select! {
                 biased;
-                stepped = timeout_at(deadline, steps) => match stepped {
+                stepped = timeout_at(wake, steps) => match stepped {
                     Ok(Ok(())) => {}
                     Ok(Err(ending)) => return ending,
+                    Err(_) if wake < deadline => {}
                     Err(_) => return expired,
                 },
-                () = sleep_until(held_until.unwrap_or(deadline)), if held_until.is_some() => {}
                 () = &mut cancelled, if !told_to_stop => {
                     self.stopping = Some(Instant::now() + self.timeouts.shutdown);
                 }

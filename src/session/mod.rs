@@ -76,12 +76,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let id = SessionId::next();
-    let arrived = tokio::select! {
-        // Who comes directly is known already.
-        biased;
-        arrived = arrival::origin(&mut socket, peer, &setup) => arrived,
-        () = stop.cancelled() => Err(Ending::Shutdown),
-    };
+    let arrived = unless_stopped(&stop, arrival::origin(&mut socket, peer, &setup)).await;
     let (origin, ending) = match arrived {
         Ok(mut origin) => {
             // From here on the client's address is the one that counts.
@@ -111,13 +106,7 @@ async fn serve(
     stop: &CancellationToken,
 ) -> Ending {
     let timeouts = &setup.timeouts;
-    let shaken = tokio::select! {
-        // Without TLS there is no handshake to wait for: the client can be told.
-        biased;
-        shaken = arrive(socket, origin, setup) => shaken,
-        () = stop.cancelled() => Err(Ending::Shutdown),
-    };
-    let mut client_leg = match shaken {
+    let mut client_leg = match unless_stopped(stop, arrive(socket, origin, setup)).await {
         Ok(stream) => Leg::new(stream),
         Err(ending) => return ending,
     };
@@ -140,26 +129,25 @@ async fn serve(
     if let Security::StartTls(tls) = &setup.clients {
         // The greeting that counts is the one before TLS.
         let until = logins.deadline();
-        if let Err(ending) = start_tls::converse(&mut client_leg, &mut relay, until, stop).await {
+        let conversing = start_tls::converse(&mut client_leg, &mut relay, until);
+        if let Err(ending) = unless_stopped(stop, conversing).await {
             return turn_away(client_leg, relay, ending, setup).await;
         }
-        let shaken = tokio::select! {
-            shaken = shake_hands(client_leg.into_stream(), tls, origin, setup) => shaken,
-            () = stop.cancelled() => Err(Ending::Shutdown),
-        };
-        client_leg = match shaken {
+        let shaking = shake_hands(client_leg.into_stream(), tls, origin, setup);
+        client_leg = match unless_stopped(stop, shaking).await {
             Ok(stream) => Leg::new(stream),
             Err(ending) => return ending,
         };
         relay.tap().client_showed(origin.subject.clone());
         relay.tls_established();
     }
-    let connected = tokio::select! {
-        connected = connect(setup, origin, id, &mut relay) => connected,
-        ending = client_leg.gone() => Err(ending),
-        () = stop.cancelled() => Err(Ending::Shutdown),
+    let connecting = async {
+        tokio::select! {
+            connected = connect(setup, origin, id, &mut relay) => connected,
+            ending = client_leg.gone() => Err(ending),
+        }
     };
-    let server_leg = match connected {
+    let server_leg = match unless_stopped(stop, connecting).await {
         Ok(leg) => leg,
         Err(ending) => return turn_away(client_leg, relay, ending, setup).await,
     };
@@ -167,6 +155,19 @@ async fn serve(
     let ending = conversation.run(stop).await;
     conversation.close(&ending, stop).await;
     ending
+}
+
+/// What comes of `work`, unless the proxy stops first. What needs no waiting is done all the same: so
+/// a client without TLS can be told.
+async fn unless_stopped<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T, Ending>>,
+) -> Result<T, Ending> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = stop.cancelled() => Err(Ending::Shutdown),
+    }
 }
 
 /// What comes before the client's first word: TLS, where the listener is for that.

@@ -7,7 +7,6 @@ use std::{
 
 use bytes::Buf;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 use super::{ending::Ending, leg::Leg};
 use crate::relay::{BeforeTls, Fault, Relay, Tap};
@@ -18,14 +17,10 @@ pub(super) async fn converse<T: Tap>(
     client: &mut Leg,
     relay: &mut Relay<T>,
     until: Instant,
-    stop: &CancellationToken,
 ) -> Result<(), Ending> {
     relay.require_tls();
     let steps = poll_fn(|cx| poll(client, relay, cx));
-    tokio::select! {
-        result = timeout_at(until, steps) => result.unwrap_or(Err(Ending::LoginTimeout)),
-        () = stop.cancelled() => Err(Ending::Shutdown),
-    }
+    timeout_at(until, steps).await.unwrap_or(Err(Ending::LoginTimeout))
 }
 
 fn poll<T: Tap>(

@@ -6,7 +6,7 @@ mod server;
 pub use client::Client;
 pub use server::Server;
 
-/// Around the bounds of [`crate::script::SMALL`] and of LITERAL-.
+/// Around the bounds of [`crate::chunks::SMALL`] and of LITERAL-.
 const SIZES: &[usize] = &[0, 1, 5, 9, 10, 11, 30, 999, 1000, 1001, 4096, 4097];
 
 /// Content that looks like messages.
