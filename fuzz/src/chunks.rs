@@ -1,5 +1,6 @@
 //! Whether a conversation is the same in whatever pieces it comes.
 
+use bytes::BytesMut;
 use imap_proxy::relay::{Fault, Limits, Party, Policy, Relay};
 
 use crate::seen::{Event, Part, Seen};
@@ -53,7 +54,7 @@ fn run(limits: &Limits, turns: &[Turn], sizes: &[usize]) -> Outcome {
     let mut seen = Seen::default();
     let mut talk = Talk {
         relay: Relay::new(limits.clone(), Policy::default(), &mut seen),
-        waits: Vec::new(),
+        waits: BytesMut::new(),
         outcome: Outcome::default(),
     };
     for (party, said) in turns {
@@ -73,7 +74,7 @@ fn run(limits: &Limits, turns: &[Turn], sizes: &[usize]) -> Outcome {
 struct Talk<'a> {
     relay: Relay<&'a mut Seen>,
     /// What the client said and the relay has not taken.
-    waits: Vec<u8>,
+    waits: BytesMut,
     outcome: Outcome,
 }
 
@@ -87,10 +88,12 @@ impl Talk<'_> {
             let (piece, others) = rest.split_at(rest.len().min(*size));
             rest = others;
             if party == Party::Client {
-                self.waits.extend(piece);
+                self.waits.extend_from_slice(piece);
                 self.offer()?;
             } else {
-                self.relay.server_sent(piece)?;
+                let taken = self.relay.take_from_server(&mut BytesMut::from(piece))?;
+                assert!(taken, "both sides took everything");
+                self.collect();
             }
         }
         self.collect();
@@ -100,10 +103,9 @@ impl Talk<'_> {
     /// Offers the relay what the client said, while both sides take what comes of it.
     fn offer(&mut self) -> Result<(), Fault> {
         loop {
-            let taken = self.relay.client_sent(&self.waits)?;
-            self.waits.drain(..taken);
+            let moved = self.relay.take_from_client(&mut self.waits)?;
             self.collect();
-            if taken == 0 {
+            if !moved {
                 return Ok(());
             }
         }

@@ -53,6 +53,13 @@ impl Commands {
             _ => false,
         }
     }
+
+    /// Whether the next `count` bytes are content of a literal that streams and goes on after them;
+    /// if so, they are taken.
+    pub(super) fn take_content(&mut self, count: usize) -> bool {
+        let Intake::Stream { left } = &mut self.intake else { return false };
+        line::take_content(left, count)
+    }
 }
 
 /// What the server's `+` was for.

@@ -36,6 +36,24 @@ pub(super) fn announcement(line: &[u8]) -> Option<Literal> {
     Some(Literal { size, sync })
 }
 
+/// Whether a complete line is an untagged response that begins with a number, such as `* 1 FETCH`
+/// (RFC 9051 7.4, 7.5), and announces no literal.
+pub(super) fn is_plain_data(line: &[u8]) -> bool {
+    matches!(line, [b'*', b' ', b'0'..=b'9', ..]) && !content(line).ends_with(b"}")
+}
+
+/// Whether a literal of which `left` bytes are due goes on after the next `count` bytes; if so,
+/// these are taken.
+pub(super) fn take_content(left: &mut u64, count: usize) -> bool {
+    match left.checked_sub(count as u64) {
+        Some(after @ 1..) => {
+            *left = after;
+            true
+        }
+        _ => false,
+    }
+}
+
 /// `line`, which announces a literal without waiting for it, as one that waits.
 pub(super) fn synchronising(line: &[u8]) -> Vec<u8> {
     let content = content(line);
@@ -95,6 +113,37 @@ mod tests {
             (b"", None),
         ] {
             assert_eq!(announcement(line), expected, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn plain_data() {
+        for (line, expected) in [
+            (&b"* 1 FETCH (FLAGS ())\r\n"[..], true),
+            (b"* 23 EXISTS\n", true),
+            (b"* 1 FETCH (BODY[] {5}\r\n", false),
+            (b"* 1 FETCH (BODY[] ~{5}\n", false),
+            (b"* OK 1\r\n", false),
+            (b"A1 1 x\r\n", false),
+            (b"+ 1 x\r\n", false),
+            (b"*  1 EXISTS\r\n", false),
+            (b"* \r\n", false),
+            (b"\n", false),
+        ] {
+            assert_eq!(is_plain_data(line), expected, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn content_is_taken_up_to_the_last_byte_but_one() {
+        for (mut left, count, taken, after) in [
+            (10, 9, true, 1),
+            (10, 10, false, 10),
+            (10, 11, false, 10),
+            (1, 0, true, 1),
+            (0, 0, false, 0),
+        ] {
+            assert_eq!((take_content(&mut left, count), left), (taken, after));
         }
     }
 

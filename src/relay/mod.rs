@@ -1,7 +1,7 @@
 //! The sans-I/O core: bytes in, bytes out. No sockets, no tokio, no journald.
 //!
 //! [`Relay`] stands between one client and one server. What one of them sent goes in by
-//! [`Relay::client_sent`] and [`Relay::server_sent`]; what each shall get comes out of
+//! [`Relay::take_from_client`] and [`Relay::take_from_server`]; what each shall get comes out of
 //! [`Relay::to_client`] and [`Relay::to_server`]. Messages travel as the bytes that arrived; what
 //! is rewritten or answered here is decided in `policy` and `capability`, and nowhere else.
 
@@ -9,6 +9,7 @@ mod before_tls;
 mod capability;
 mod commands;
 mod flow;
+mod hand_over;
 mod head;
 mod held;
 mod line;

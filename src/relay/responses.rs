@@ -1,6 +1,8 @@
 //! From the server to the client: lines and literals pass as they arrive; the few that matter to
 //! the session are looked at, and capability lists are edited.
 
+use memchr::memchr_iter;
+
 use super::{
     Fault, Kind, Party, Phase, Relay, Tap, capability,
     commands::{Continuation, take_up_to},
@@ -45,6 +47,13 @@ impl Responses {
     pub(super) fn at_boundary(&self) -> bool {
         matches!(self.state, State::Line) && !self.continued
     }
+
+    /// Whether the next `count` bytes are content of a literal that goes on after them; if so, they
+    /// are taken.
+    pub(super) fn take_content(&mut self, count: usize) -> bool {
+        let State::Literal { left } = &mut self.state else { return false };
+        line::take_content(left, count)
+    }
 }
 
 impl<T: Tap> Relay<T> {
@@ -53,7 +62,10 @@ impl<T: Tap> Relay<T> {
         let mut rest = input;
         while !rest.is_empty() {
             let taken = match &self.responses.state {
-                State::Line => self.take_response_line(rest)?,
+                State::Line => match self.pass_data(rest) {
+                    0 => self.take_response_line(rest)?,
+                    passed => passed,
+                },
                 State::LongLine { .. } => self.take_long_line(rest),
                 State::Literal { .. } => self.take_literal(rest),
             };
@@ -62,6 +74,27 @@ impl<T: Tap> Relay<T> {
             self.decide()?;
         }
         Ok(())
+    }
+
+    /// Passes on lines of plain data, which most of what a server sends consists of: nothing in the
+    /// session depends on them. Returns how many bytes they were.
+    fn pass_data(&mut self, input: &[u8]) -> usize {
+        let between = self.responses.at_boundary() && self.responses.partial.is_empty();
+        if !between || !self.is_greeted() {
+            return 0;
+        }
+        let mut passed = 0;
+        for end in memchr_iter(b'\n', input) {
+            let line = input.get(passed..=end).unwrap_or_default();
+            if !line::is_plain_data(line) {
+                break;
+            }
+            self.tap.line(Party::Server, line);
+            self.tap.end(Party::Server, Party::Client, Kind::Response);
+            passed = end + 1;
+        }
+        self.to_client.extend_from_slice(input.split_at(passed).0);
+        passed
     }
 
     /// The server will complete nothing any more: what it sent of a line is delivered.

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Buf;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    buffers,
     connect::{self, ConnectError},
     ending::Ending,
     leg::{LAST_WORDS, Leg},
@@ -165,18 +165,13 @@ impl<'a, T: Tap> Conversation<'a, T> {
         }
         let mut progress = heard_server || heard_client;
 
-        if !self.server.inbox.is_empty() && self.relay.takes_from_server() {
-            let taken = self.relay.server_sent(&self.server.inbox);
-            self.logins.note_failed(self.relay.failed_logins());
-            taken?;
-            self.server.inbox.clear();
-            progress = true;
+        if !self.server.inbox.is_empty() {
+            buffers::lend(self.relay.to_client());
         }
-        if !self.client.inbox.is_empty() {
-            let taken = self.relay.client_sent(&self.client.inbox)?;
-            self.client.inbox.advance(taken);
-            progress |= taken > 0;
-        }
+        let taken = self.relay.take_from_server(&mut self.server.inbox);
+        self.logins.note_failed(self.relay.failed_logins());
+        progress |= taken?;
+        progress |= self.relay.take_from_client(&mut self.client.inbox)?;
         if self.logins.proceed(&mut self.relay) {
             self.last_heard = Instant::now();
             progress = true;

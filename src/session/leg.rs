@@ -15,14 +15,15 @@ use tokio::{
 };
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
-use super::ending::Ending;
+use super::{
+    buffers::{self, READ_SIZE},
+    ending::Ending,
+};
 
 /// A TCP connection, with or without TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Room for one read: two TLS records.
-const READ_SIZE: usize = 32 * 1024;
 /// How long, and how much, a peer is listened to after the last word, so that what it has not
 /// read yet is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(3);
@@ -70,9 +71,12 @@ impl Leg {
         if self.eof || self.inbox.len() >= READ_SIZE {
             return Ok(false);
         }
-        self.inbox.reserve(READ_SIZE);
+        buffers::lend(&mut self.inbox);
         match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.inbox) {
-            Poll::Pending => Ok(false),
+            Poll::Pending => {
+                buffers::give_back(&mut self.inbox);
+                Ok(false)
+            }
             Poll::Ready(Ok(count)) => {
                 self.eof = count == 0;
                 Ok(true)
@@ -125,6 +129,7 @@ impl Leg {
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
+        buffers::give_back(outbox);
         if self.unflushed
             && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
         {

@@ -1,6 +1,7 @@
 //! One client's life: handshake, connect, carry messages, say goodbye.
 
 mod arrival;
+mod buffers;
 mod client_id;
 mod connect;
 mod conversation;

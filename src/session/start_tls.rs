@@ -5,7 +5,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Buf;
 use tokio::time::{Instant, timeout_at};
 
 use super::{ending::Ending, leg::Leg};
@@ -32,9 +31,7 @@ fn poll<T: Tap>(
         let mut progress = false;
         if relay.before_tls() == BeforeTls::Listen {
             progress |= client.fill(cx).map_err(Ending::ClientLost)?;
-            let taken = relay.client_sent(&client.inbox)?;
-            client.inbox.advance(taken);
-            progress |= taken > 0;
+            progress |= relay.take_from_client(&mut client.inbox)?;
         }
         if relay.before_tls() == BeforeTls::Upgrade && !client.inbox.is_empty() {
             // It may come from somebody between the client and us, to be taken for the client's own
