@@ -43,8 +43,12 @@ pub(super) fn filter<'a>(line: &'a [u8], policy: &Policy) -> Option<Filtered<'a>
     let (start, end) = list_bounds(line)?;
     let (head, rest) = line.split_at(start);
     let (list, tail) = rest.split_at(end - start);
-    let mut filtered =
-        Filtered { line: head.to_vec(), stripped: Vec::new(), non_sync: NonSync::Never };
+    let mut filtered = Filtered {
+        line: Vec::with_capacity(line.len()),
+        stripped: Vec::new(),
+        non_sync: NonSync::Never,
+    };
+    filtered.line.extend(head);
     for (index, token) in list.split(|byte| *byte == b' ').enumerate() {
         if !token.is_empty() && !policy.keeps(token) {
             filtered.stripped.push(token);
@@ -54,11 +58,12 @@ pub(super) fn filter<'a>(line: &'a [u8], policy: &Policy) -> Option<Filtered<'a>
             filtered.line.push(b' ');
         }
         filtered.line.extend(token);
-        filtered.non_sync = match token.to_ascii_uppercase().as_slice() {
-            b"LITERAL+" => NonSync::Any,
-            b"LITERAL-" | b"IMAP4REV2" if filtered.non_sync == NonSync::Never => NonSync::UpTo4096,
-            _ => filtered.non_sync,
-        };
+        let is = |name: &[u8]| token.eq_ignore_ascii_case(name);
+        if is(b"LITERAL+") {
+            filtered.non_sync = NonSync::Any;
+        } else if filtered.non_sync == NonSync::Never && (is(b"LITERAL-") || is(b"IMAP4REV2")) {
+            filtered.non_sync = NonSync::UpTo4096;
+        }
     }
     filtered.line.extend(tail);
     debug_assert!(!filtered.stripped.is_empty() || filtered.line == line);

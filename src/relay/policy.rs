@@ -1,9 +1,11 @@
 //! What passes: one table of capabilities, SASL mechanisms and commands, for both directions.
 
+use memchr::memchr;
+
 use super::head::{CommandHead, word};
 
 /// Capabilities whose protocol stays lines and literals, so that the relay carries it as it is.
-/// A name that ends in `=` stands for all of its family.
+/// A name that ends in `=` stands for all of its family. Sorted, as are the other tables.
 const KEPT: &[&str] = &[
     "ACL",
     "ANNOTATE-EXPERIMENT-1",
@@ -117,17 +119,16 @@ impl Policy {
 
     /// Whether a server's capability is passed on to the client.
     pub(super) fn keeps(&self, capability: &[u8]) -> bool {
-        let Ok(name) = str::from_utf8(capability).map(str::to_ascii_uppercase) else {
-            return false;
-        };
-        if matches_any(NEVER, &name) {
+        if str::from_utf8(capability).is_err() || matches_any(NEVER, capability) {
             return false;
         }
-        let known = match name.strip_prefix("AUTH=") {
-            Some(mechanism) => MECHANISMS.contains(&mechanism),
-            None => matches_any(KEPT, &name),
+        let known = match capability.split_at_checked(b"AUTH=".len()) {
+            Some((family, mechanism)) if family.eq_ignore_ascii_case(b"AUTH=") => {
+                contains(MECHANISMS, mechanism)
+            }
+            _ => matches_any(KEPT, capability),
         };
-        known || self.allowed.contains(&name)
+        known || self.allowed.iter().any(|name| capability.eq_ignore_ascii_case(name.as_bytes()))
     }
 
     /// The answer, without its tag, to a command that is not forwarded.
@@ -162,15 +163,28 @@ impl Policy {
     }
 }
 
-fn matches_any(table: &[&str], name: &str) -> bool {
-    table
-        .iter()
-        .any(|entry| if entry.ends_with('=') { name.starts_with(entry) } else { name == *entry })
+/// Whether the table has the name, or its family.
+fn matches_any(table: &[&str], name: &[u8]) -> bool {
+    let family = memchr(b'=', name).and_then(|at| name.get(..=at));
+    contains(table, name) || family.is_some_and(|family| contains(table, family))
+}
+
+/// Whether the name is in the table, in any case of letters.
+fn contains(table: &[&str], name: &[u8]) -> bool {
+    let in_upper_case = || name.iter().map(u8::to_ascii_uppercase);
+    table.binary_search_by(|entry| entry.bytes().cmp(in_upper_case())).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_are_sorted() {
+        for table in [KEPT, NEVER, MECHANISMS] {
+            assert!(table.is_sorted());
+        }
+    }
 
     #[test]
     fn capabilities() {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -79,7 +79,8 @@ impl<'a, T: Tap> Conversation<'a, T> {
     /// is under way.
     pub(super) async fn run(&mut self, stop: &CancellationToken) -> Ending {
         let cancelled = stop.cancelled();
-        tokio::pin!(cancelled);
+        let alarm = sleep_until(self.deadline().0);
+        tokio::pin!(cancelled, alarm);
         loop {
             if self.stopping.is_some() && self.relay.is_idle() {
                 return Ending::Shutdown;
@@ -88,6 +89,10 @@ impl<'a, T: Tap> Conversation<'a, T> {
             let told_to_stop = self.stopping.is_some();
             // Whichever comes first; a login that waited long enough ends nothing.
             let wake = self.logins.held_until().map_or(deadline, |at| at.min(deadline));
+            // Ringing too early now and then costs less than moving it with each message.
+            if wake < alarm.deadline() || alarm.is_elapsed() {
+                alarm.as_mut().reset(wake);
+            }
             let steps = poll_fn(|cx| match self.step(cx) {
                 Ok(false) => Poll::Pending,
                 Ok(true) => Poll::Ready(Ok(())),
@@ -95,12 +100,16 @@ impl<'a, T: Tap> Conversation<'a, T> {
             });
             tokio::select! {
                 biased;
-                stepped = timeout_at(wake, steps) => match stepped {
-                    Ok(Ok(())) => {}
-                    Ok(Err(ending)) => return ending,
-                    Err(_) if wake < deadline => {}
-                    Err(_) => return expired,
-                },
+                stepped = steps => {
+                    if let Err(ending) = stepped {
+                        return ending;
+                    }
+                }
+                () = &mut alarm => {
+                    if Instant::now() >= deadline {
+                        return expired;
+                    }
+                }
                 () = &mut cancelled, if !told_to_stop => {
                     self.stopping = Some(Instant::now() + self.timeouts.shutdown);
                 }
@@ -196,7 +205,7 @@ impl<'a, T: Tap> Conversation<'a, T> {
 
     fn write_to_server(&mut self, cx: &mut Context<'_>) -> bool {
         if self.to_server == Direction::Closed {
-            self.relay.to_server().clear();
+            self.server.abandon(self.relay.to_server());
             return false;
         }
         let progress = match self.server.drain(cx, self.relay.to_server()) {
@@ -222,7 +231,7 @@ impl<'a, T: Tap> Conversation<'a, T> {
     /// What it sent before may still be there to be read: the session ends with its EOF.
     fn server_takes_no_more(&mut self, error: &io::Error) -> bool {
         tracing::debug!(%error, "the server takes nothing more");
-        self.relay.to_server().clear();
+        self.server.abandon(self.relay.to_server());
         self.to_server = Direction::Closed;
         true
     }
@@ -243,12 +252,8 @@ impl<'a, T: Tap> Conversation<'a, T> {
             (self.logins.deadline(), Ending::LoginTimeout)
         };
         let stalls = [
-            self.client
-                .stall_deadline(self.relay.to_client(), timeouts.write_stall)
-                .map(|at| (at, Ending::ClientStalled)),
-            self.server
-                .stall_deadline(self.relay.to_server(), timeouts.write_stall)
-                .map(|at| (at, Ending::ServerStalled)),
+            self.client.stall_deadline(timeouts.write_stall).map(|at| (at, Ending::ClientStalled)),
+            self.server.stall_deadline(timeouts.write_stall).map(|at| (at, Ending::ServerStalled)),
             self.stopping.map(|at| (at, Ending::Shutdown)),
         ];
         let earlier = |first: (Instant, Ending), next: (Instant, Ending)| {

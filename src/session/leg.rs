@@ -39,20 +39,14 @@ pub(super) struct Leg {
     pub(super) inbox: BytesMut,
     /// It will send nothing more.
     pub(super) eof: bool,
-    /// When it last took something, or nothing waited for it.
-    last_taken: Instant,
+    /// When it last took something, while more waits for it.
+    waits_since: Option<Instant>,
     unflushed: bool,
 }
 
 impl Leg {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self {
-            stream,
-            inbox: BytesMut::new(),
-            eof: false,
-            last_taken: Instant::now(),
-            unflushed: false,
-        }
+        Self { stream, inbox: BytesMut::new(), eof: false, waits_since: None, unflushed: false }
     }
 
     /// The same, for a peer of which `bytes` were read already.
@@ -136,20 +130,29 @@ impl Leg {
             flushed?;
             self.unflushed = false;
         }
-        if progress || self.has_taken(outbox) {
-            self.last_taken = Instant::now();
+        if self.has_taken(outbox) {
+            self.waits_since = None;
+        } else if progress || self.waits_since.is_none() {
+            self.waits_since = Some(Instant::now());
         }
         Ok(progress)
     }
 
     /// When a peer that takes nothing has had long enough. `None` while nothing waits for it.
-    pub(super) fn stall_deadline(&self, outbox: &BytesMut, limit: Duration) -> Option<Instant> {
-        (!self.has_taken(outbox)).then(|| self.last_taken + limit)
+    pub(super) fn stall_deadline(&self, limit: Duration) -> Option<Instant> {
+        self.waits_since.map(|since| since + limit)
     }
 
     /// Whether nothing waits for it.
     pub(super) fn has_taken(&self, outbox: &BytesMut) -> bool {
         outbox.is_empty() && !self.unflushed
+    }
+
+    /// It takes nothing any more: what waits for it is dropped.
+    pub(super) fn abandon(&mut self, outbox: &mut BytesMut) {
+        outbox.clear();
+        self.unflushed = false;
+        self.waits_since = None;
     }
 
     /// Says that nothing more will be written: `close_notify`, FIN.
