@@ -82,7 +82,9 @@ mod tests {
         subscriber::with_default(registry().with(Capturing(Arc::clone(&queue))), || {
             info!(imap.service = %"Test", bytes = 5, fault = "client", error = %"no", "it {}", 1);
         });
-        let Next::Write(Item::Line(record)) = queue.next() else { panic!("no record") };
+        let mut batch = Vec::new();
+        assert_eq!(queue.next(&mut batch), Next::Write);
+        let Some(Item::Line(record)) = batch.pop() else { panic!("no record") };
         assert_eq!(record.message, "it 1 bytes=5");
         let fields: Vec<_> = record.fields.iter().collect();
         assert_eq!(fields, [(Key::Service, "Test"), (Key::Fault, "client"), (Key::Error, "no")]);

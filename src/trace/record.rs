@@ -50,6 +50,7 @@ pub(super) enum Key {
     Command,
     Response,
     Size,
+    Count,
     Undecoded,
     Fault,
     Error,
@@ -74,6 +75,7 @@ impl Key {
             "command" => Self::Command,
             "response" => Self::Response,
             "size" => Self::Size,
+            "count" => Self::Count,
             "undecoded" => Self::Undecoded,
             _ => return None,
         })
@@ -94,6 +96,7 @@ impl Key {
             Self::Command => "command",
             Self::Response => "response",
             Self::Size => "size",
+            Self::Count => "count",
             Self::Undecoded => "undecoded",
             Self::Fault => "fault",
             Self::Error => "error",

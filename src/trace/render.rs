@@ -26,6 +26,9 @@ pub(super) fn record(seen: Seen) -> Record {
     fields.set(Key::Server, seen.context.server.as_str());
     fields.set(Key::Direction, format!("{from}-to-{to}"));
     fields.set(Key::Size, seen.size.to_string());
+    if seen.count > 1 {
+        fields.set(Key::Count, seen.count.to_string());
+    }
     if let Some(user) = &seen.user {
         fields.set(Key::User, &**user);
     }
@@ -72,7 +75,10 @@ fn summary(seen: &Seen) -> String {
         (None, Some(name)) => format!("* {name} "),
         (None, None) => String::new(),
     };
-    format!("{shown}({} bytes)", seen.size)
+    match seen.count {
+        1 => format!("{shown}({} bytes)", seen.size),
+        count => format!("{}, {count} messages ({} bytes)", shown.trim_end(), seen.size),
+    }
 }
 
 /// The Debug print of the message; `None` when the codec cannot make sense of all of it.
@@ -104,36 +110,20 @@ fn party(party: Party) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::SystemTime};
-
     use super::{
-        super::{SessionContext, SessionId, seen::Shown},
+        super::seen::{Shown, message},
         *,
     };
 
     fn seen(kind: Kind, name: &str, bytes: &[u8]) -> Record {
-        let context = SessionContext {
-            service: "Test".into(),
-            session: SessionId::next(),
-            client: ([192, 0, 2, 1], 4711).into(),
-            client_subject: Some("CN=laptop".into()),
-            server: "imap.example.org:993".to_owned(),
-        };
         record(Seen {
-            time: SystemTime::UNIX_EPOCH,
-            context: Arc::new(context),
-            user: Some("bob".into()),
-            seq: 3,
-            from: Party::Server,
-            to: Party::Proxy,
             kind,
-            size: 42,
-            bound: 20,
             shown: Shown {
                 tag: Some("A1".to_owned()),
                 name: Some(name.to_owned()),
                 content: Content::Whole { bytes: bytes.to_vec(), remark: None },
             },
+            ..message()
         })
     }
 

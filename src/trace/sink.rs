@@ -148,6 +148,7 @@ macro_rules! emit {
                 imap.command = fields.get(Key::Command),
                 imap.response = fields.get(Key::Response),
                 imap.size = fields.get(Key::Size),
+                imap.count = fields.get(Key::Count),
                 imap.undecoded = fields.get(Key::Undecoded),
                 imap.fault = fields.get(Key::Fault),
                 imap.error = fields.get(Key::Error),

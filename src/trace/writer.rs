@@ -11,10 +11,13 @@ use super::{
 
 /// Writes until the queue is closed and empty.
 pub(super) fn run(queue: &Queue, sink: &mut dyn Sink) {
+    let mut batch = Vec::new();
     loop {
-        match queue.next() {
-            Next::Write(Item::Line(record)) => sink.write(&record),
-            Next::Write(Item::Message(seen)) => sink.write(&render::record(*seen)),
+        match queue.next(&mut batch) {
+            Next::Write => batch.drain(..).for_each(|item| match item {
+                Item::Line(record) => sink.write(&record),
+                Item::Message(seen) => sink.write(&render::record(*seen)),
+            }),
             Next::Tell(lost) => sink.write(&loss(lost)),
             Next::End => break,
         }
@@ -67,17 +70,11 @@ mod tests {
             scope.spawn(|| run(&queue, &mut sink));
             push(0);
             assert_eq!(seen.recv().unwrap(), "0");
-            (1..6).for_each(push);
-            (0..4).for_each(|_| go_on.send(()).unwrap());
-            let rest: Vec<_> = seen.iter().take(3).collect();
-            assert_eq!(
-                rest,
-                [
-                    "1",
-                    "0 messages and 3 log lines were not shown: the journal (or stderr) did not keep up",
-                    "2",
-                ]
-            );
+            (1..8).for_each(push);
+            (0..6).for_each(|_| go_on.send(()).unwrap());
+            let rest: Vec<_> = seen.iter().take(5).collect();
+            let lost = "0 messages and 3 log lines were not shown: the journal (or stderr) did not keep up";
+            assert_eq!(rest, ["1", "2", "3", "4", lost]);
             assert!(queue.close(Duration::from_secs(60)));
         });
     }
