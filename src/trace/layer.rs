@@ -3,7 +3,6 @@
 use std::{
     fmt::{Debug, Write},
     sync::Arc,
-    time::SystemTime,
 };
 
 use tracing::{
@@ -15,7 +14,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::{
     escape,
     queue::{Item, Queue},
-    record::{Fields, Key, Of, Record},
+    record::{Key, Record},
 };
 
 /// Of a log line, in bytes: enough for any that is well meant.
@@ -26,12 +25,7 @@ pub(super) struct Capturing(pub(super) Arc<Queue>);
 
 impl<S: Subscriber> Layer<S> for Capturing {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut record = Record {
-            time: SystemTime::now(),
-            of: Of::Daemon(*event.metadata().level()),
-            message: String::new(),
-            fields: Fields::default(),
-        };
+        let mut record = Record::new(*event.metadata().level(), String::new());
         let mut visitor = Visitor { record: &mut record, others: String::new() };
         event.record(&mut visitor);
         let others = visitor.others;
@@ -88,6 +82,6 @@ mod tests {
         assert_eq!(record.message, "it 1 bytes=5");
         let fields: Vec<_> = record.fields.iter().collect();
         assert_eq!(fields, [(Key::Service, "Test"), (Key::Fault, "client"), (Key::Error, "no")]);
-        assert_eq!(record.of, Of::Daemon(tracing::Level::INFO));
+        assert_eq!(record.level, tracing::Level::INFO);
     }
 }

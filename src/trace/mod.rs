@@ -14,6 +14,7 @@
 mod capture;
 mod command;
 mod escape;
+mod journal;
 mod layer;
 mod login;
 mod queue;
@@ -125,7 +126,7 @@ pub fn start(filter: &str) -> Result<Guard, StartError> {
 
 /// Writes traces of messages as lines to `out`, without a log: for tests and tools.
 pub fn start_to(out: impl io::Write + Send + 'static) -> Result<Guard, StartError> {
-    Ok(Guard::write_to(Box::new(Lines(out)))?)
+    Ok(Guard::write_to(Box::new(Lines::to(out)))?)
 }
 
 fn is_ours(target: &str) -> bool {

@@ -269,7 +269,7 @@ mod tests {
     use super::{super::seen::message, *};
 
     fn line(text: &str) -> Item {
-        Item::Line(Box::new(Record::daemon(Level::INFO, text.to_owned())))
+        Item::Line(Box::new(Record::new(Level::INFO, text.to_owned())))
     }
 
     fn messages(count: u64) -> Item {

@@ -26,7 +26,7 @@ const LINES_FULL: usize = 8 * 1024;
 /// The same when only tag and name are shown.
 const LINES_SUMMARY: usize = 256;
 /// Of the text of one message in the journal, in bytes, literals that are shown not counted.
-const TEXT: usize = 4 * 1024;
+pub(super) const TEXT: usize = 4 * 1024;
 
 /// Shows the messages of one session, as much as the service's level says.
 ///

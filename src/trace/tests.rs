@@ -8,7 +8,8 @@ use std::{
 use super::{
     Guard, SessionContext, SessionId, SessionTap, TraceHandle, is_ours,
     queue::{Item, Next, Queue},
-    render, start_to,
+    render::Renderer,
+    start_to,
 };
 use crate::{
     config::{Trace, TraceLevel},
@@ -210,7 +211,7 @@ fn written(queue: &Queue) -> Vec<String> {
         Next::End => panic!("nobody closed it"),
     }
     let message = |item| match item {
-        Item::Message(seen) => render::record(*seen).message,
+        Item::Message(seen) => Renderer::default().render(&seen).text.to_owned(),
         Item::Line(record) => record.message,
     };
     batch.drain(..).map(message).collect()

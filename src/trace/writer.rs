@@ -5,7 +5,6 @@ use tracing::Level;
 use super::{
     queue::{Item, Lost, Next, Queue},
     record::Record,
-    render,
     sink::Sink,
 };
 
@@ -16,11 +15,12 @@ pub(super) fn run(queue: &Queue, sink: &mut dyn Sink) {
         match queue.next(&mut batch) {
             Next::Write => batch.drain(..).for_each(|item| match item {
                 Item::Line(record) => sink.write(&record),
-                Item::Message(seen) => sink.write(&render::record(*seen)),
+                Item::Message(seen) => sink.show(&seen),
             }),
             Next::Tell(lost) => sink.write(&loss(lost)),
             Next::End => break,
         }
+        sink.flush();
     }
     queue.finish();
 }
@@ -30,7 +30,7 @@ fn loss(lost: Lost) -> Record {
         "{} messages and {} log lines were not shown: the journal (or stderr) did not keep up",
         lost.messages, lost.lines
     );
-    Record::daemon(Level::WARN, message)
+    Record::new(Level::WARN, message)
 }
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ mod tests {
         time::Duration,
     };
 
-    use super::*;
+    use super::{super::seen::Seen, *};
 
     /// Stalls at each record until it is told to go on.
     struct Stalled {
@@ -54,6 +54,10 @@ mod tests {
             self.written.send(record.message.clone()).unwrap();
             self.go_on.recv().unwrap();
         }
+
+        fn show(&mut self, _: &Seen) {}
+
+        fn flush(&mut self) {}
     }
 
     #[test]
@@ -62,7 +66,7 @@ mod tests {
         let (go_on, told_to) = channel();
         let (written, seen) = channel();
         let push = |n: u32| {
-            let record = Record::daemon(Level::INFO, n.to_string());
+            let record = Record::new(Level::INFO, n.to_string());
             queue.push(Item::Line(Box::new(record)));
         };
         let mut sink = Stalled { go_on: told_to, written };
