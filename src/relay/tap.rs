@@ -1,5 +1,7 @@
 //! What the relay shows of each message, to whoever looks.
 
+use std::time::Instant;
+
 /// Who sent something, or whom it went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Party {
@@ -49,11 +51,23 @@ pub trait Tap {
     fn literal_bytes(&mut self, from: Party, bytes: &[u8]);
     /// The message is complete. `to` says who got it.
     fn end(&mut self, from: Party, to: Party, kind: Kind);
+    /// A whole message that is one line.
+    #[inline]
+    fn message(&mut self, from: Party, to: Party, kind: Kind, line: &[u8]) {
+        self.line(from, line);
+        self.end(from, to, kind);
+    }
     /// The server accepted the credentials that the last LOGIN or AUTHENTICATE carried.
     fn authenticated(&mut self);
     /// Capabilities that were taken out of a list. Called once per name and session, for the first
     /// 100 names only, each cut to 100 bytes.
     fn stripped(&mut self, name: &str);
+    /// When [`show`](Tap::show) is due, while messages are held back to be shown together.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+    /// Shows what is held back.
+    fn show(&mut self) {}
 }
 
 /// Sees nothing.

@@ -8,7 +8,8 @@ use std::{
 /// `text` with everything escaped that would start a new line, move a cursor or turn the writing
 /// direction round: control characters and Unicode's line, paragraph and bidi controls.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
+    // Most text is printable ASCII, of which no character need be decoded.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);

@@ -3,7 +3,6 @@
 use std::{
     fmt::{Debug, Write},
     sync::Arc,
-    time::SystemTime,
 };
 
 use tracing::{
@@ -15,7 +14,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::{
     escape,
     queue::{Item, Queue},
-    record::{Fields, Key, Of, Record},
+    record::{Key, Record},
 };
 
 /// Of a log line, in bytes: enough for any that is well meant.
@@ -26,12 +25,7 @@ pub(super) struct Capturing(pub(super) Arc<Queue>);
 
 impl<S: Subscriber> Layer<S> for Capturing {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut record = Record {
-            time: SystemTime::now(),
-            of: Of::Daemon(*event.metadata().level()),
-            message: String::new(),
-            fields: Fields::default(),
-        };
+        let mut record = Record::new(*event.metadata().level(), String::new());
         let mut visitor = Visitor { record: &mut record, others: String::new() };
         event.record(&mut visitor);
         let others = visitor.others;
@@ -82,10 +76,12 @@ mod tests {
         subscriber::with_default(registry().with(Capturing(Arc::clone(&queue))), || {
             info!(imap.service = %"Test", bytes = 5, fault = "client", error = %"no", "it {}", 1);
         });
-        let Next::Write(Item::Line(record)) = queue.next() else { panic!("no record") };
+        let mut batch = Vec::new();
+        assert_eq!(queue.next(&mut batch), Next::Write);
+        let Some(Item::Line(record)) = batch.pop() else { panic!("no record") };
         assert_eq!(record.message, "it 1 bytes=5");
         let fields: Vec<_> = record.fields.iter().collect();
         assert_eq!(fields, [(Key::Service, "Test"), (Key::Fault, "client"), (Key::Error, "no")]);
-        assert_eq!(record.of, Of::Daemon(tracing::Level::INFO));
+        assert_eq!(record.level, tracing::Level::INFO);
     }
 }

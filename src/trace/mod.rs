@@ -7,18 +7,22 @@
 //! Fields in the journal: `IMAP_SERVICE`, `IMAP_SESSION`, `IMAP_CLIENT`, `IMAP_CLIENT_SUBJECT` of
 //! a client with a certificate, `IMAP_SERVER`, and `IMAP_USER` once known; of messages `IMAP_SEQ` (counts those that were dropped, too),
 //! `IMAP_DIRECTION` (`client-to-server`, `server-to-client`, `client-to-proxy`, ...), `IMAP_TAG`,
-//! `IMAP_COMMAND` or `IMAP_RESPONSE`, `IMAP_SIZE` in bytes, and `IMAP_UNDECODED=1` when the codec
+//! `IMAP_COMMAND` or `IMAP_RESPONSE`, `IMAP_SIZE` in bytes,
+//! `IMAP_COUNT` when several in a row are shown as one, and `IMAP_UNDECODED=1` when the codec
 //! failed; of log lines `IMAP_FAULT` and `IMAP_ERROR`.
 
 mod capture;
 mod command;
 mod escape;
+mod journal;
 mod layer;
+mod login;
 mod queue;
 mod record;
 mod redact;
 mod render;
 mod response;
+mod run;
 mod sasl;
 mod secrets;
 mod seen;
@@ -26,6 +30,8 @@ mod session_id;
 mod sink;
 mod subject;
 mod tap;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{
@@ -52,8 +58,8 @@ pub use self::{
     seen::SessionContext, session_id::SessionId, subject::client_subject, tap::SessionTap,
 };
 
-/// What may wait for the writer.
-const MAX_ITEMS: usize = 8192;
+/// What may wait for the writer: a burst such as the answer to `FETCH 1:* (FLAGS)` of a large mailbox.
+const MAX_ITEMS: usize = 65_536;
 /// The same in bytes.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// For what is still queued when the daemon ends.
@@ -120,7 +126,7 @@ pub fn start(filter: &str) -> Result<Guard, StartError> {
 
 /// Writes traces of messages as lines to `out`, without a log: for tests and tools.
 pub fn start_to(out: impl io::Write + Send + 'static) -> Result<Guard, StartError> {
-    Ok(Guard::write_to(Box::new(Lines(out)))?)
+    Ok(Guard::write_to(Box::new(Lines::to(out)))?)
 }
 
 fn is_ours(target: &str) -> bool {
@@ -168,16 +174,5 @@ impl TraceHandle {
 impl std::fmt::Debug for TraceHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TraceHandle").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_our_own_targets_are_shown() {
-        assert!(is_ours("imap_proxy") && is_ours("imap_proxy::relay"));
-        assert!(!is_ours("imap_next::fragment") && !is_ours("imap_proxy_x") && !is_ours(""));
     }
 }

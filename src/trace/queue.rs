@@ -1,10 +1,17 @@
 //! The bounded queue between whatever is seen and the one thread that writes it.
 //!
-//! Its lock is held to push or pop one item, never while something is decoded or written.
+//! Its lock is held to push one item or to take a few out, never while something is decoded or
+//! written. Once messages do not fit, no more are taken in until the writer has caught up and
+//! rested: what is shown is whole stretches, what is lost costs nobody anything, and the sessions
+//! keep the processor.
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    mem,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,7 +21,7 @@ use super::{record::Record, seen::Seen};
 pub(super) enum Item {
     /// A line of the daemon's own.
     Line(Box<Record>),
-    /// A message that passed the proxy.
+    /// A message that passed the proxy, or several of a kind.
     Message(Box<Seen>),
 }
 
@@ -26,8 +33,10 @@ pub(super) struct Lost {
 }
 
 /// What the writer does next.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    Write(Item),
+    /// Write the batch.
+    Write,
     /// Say that this much was lost.
     Tell(Lost),
     /// Closed, and everything was written.
@@ -38,6 +47,9 @@ pub(super) enum Next {
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+    /// No message is taken in.
+    overrun: AtomicBool,
+    lost_messages: AtomicU64,
     max_items: usize,
     max_bytes: usize,
 }
@@ -45,71 +57,149 @@ pub(super) struct Queue {
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
-    lost: Lost,
-    /// Items written since the last `Tell`.
+    lost_lines: u64,
+    /// Items taken out since the last `Tell`.
     since_told: usize,
+    /// The writer waits to be woken.
+    asleep: bool,
+    /// Since when it has had something to write.
+    busy_since: Option<Instant>,
+    /// After an overrun: until when only the daemon's own lines are written.
+    rest_until: Option<Instant>,
     closed: bool,
     finished: bool,
 }
 
 /// A writer that is behind for long still tells of losses, once per so many items.
-const TELL_EVERY: usize = 1024;
+const TELL_EVERY: usize = 16 * 1024;
+/// Taken out at once.
+const BATCH: usize = 64;
+/// Messages rarely come alone: to wake the writer for each would cost a session more than to pass
+/// the message on.
+const GATHER: Duration = Duration::from_millis(5);
+/// After an overrun the writer rests so many times as long as it worked, at most so long.
+const REST: u32 = 4;
+const LONGEST_REST: Duration = Duration::from_secs(1);
+/// The daemon's own lines have so many times the room of messages, which cannot crowd them out.
+const ROOM_OF_LINES: usize = 2;
+/// Room for so many items is kept while there are none.
+const KEPT_ROOM: usize = 256;
 
 impl Queue {
-    /// A queue that holds at most so many items, and so many bytes of them.
+    /// A queue that holds at most so many messages, and so many bytes of them.
     pub(super) fn new(max_items: usize, max_bytes: usize) -> Self {
         let state = State {
             items: VecDeque::new(),
             bytes: 0,
-            lost: Lost::default(),
+            lost_lines: 0,
             since_told: 0,
+            asleep: false,
+            busy_since: None,
+            rest_until: None,
             closed: false,
             finished: false,
         };
-        Self { state: Mutex::new(state), changed: Condvar::new(), max_items, max_bytes }
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            overrun: AtomicBool::new(false),
+            lost_messages: AtomicU64::new(0),
+            max_items,
+            max_bytes,
+        }
+    }
+
+    /// Whether a message would be lost: nothing need be made ready to show it.
+    pub(super) fn is_overrun(&self) -> bool {
+        self.overrun.load(Ordering::Relaxed)
+    }
+
+    /// Counts messages that are not shown.
+    pub(super) fn lose(&self, messages: u64) {
+        self.lost_messages.fetch_add(messages, Ordering::Relaxed);
     }
 
     /// Queues the item, or drops and counts it when the queue is full or closed.
     pub(super) fn push(&self, item: Item) {
+        let messages = item.messages();
+        if messages > 0 && self.is_overrun() {
+            return self.lose(messages);
+        }
         let weight = item.weight();
+        let room = if messages > 0 { 1 } else { ROOM_OF_LINES };
         let mut state = self.lock();
-        let fits = state.items.len() < self.max_items
-            && state.bytes.saturating_add(weight) <= self.max_bytes;
+        let fits = state.items.len() < self.max_items.saturating_mul(room)
+            && state.bytes.saturating_add(weight) <= self.max_bytes.saturating_mul(room);
         if fits && !state.closed {
             state.bytes += weight;
             state.items.push_back(item);
-            drop(state);
-            self.changed.notify_all();
-        } else {
-            match item {
-                Item::Line(_) => state.lost.lines += 1,
-                Item::Message(_) => state.lost.messages += 1,
+            let enough = state.items.len() == self.max_items / 4;
+            if mem::take(&mut state.asleep) || enough {
+                drop(state);
+                self.changed.notify_all();
             }
+        } else if messages > 0 {
+            self.overrun.store(!state.closed, Ordering::Relaxed);
+            drop(state);
+            self.lose(messages);
+        } else {
+            state.lost_lines += 1;
         }
     }
 
-    /// Waits for the next thing to do.
-    pub(super) fn next(&self) -> Next {
+    /// Waits for the next thing to do; what is to be written is put in `batch`.
+    pub(super) fn next(&self, batch: &mut Vec<Item>) -> Next {
         let mut state = self.lock();
         loop {
-            // Not at once: a writer that is just too slow would tell of a loss after each item.
-            let relaxed = state.items.len() <= self.max_items / 2
-                && state.bytes <= self.max_bytes / 2
-                || state.since_told >= TELL_EVERY;
-            if state.lost != Lost::default() && relaxed {
+            let written = state.items.is_empty();
+            // Not at once: what is queued came before what was lost.
+            if (written && state.rest_until.is_none() && !self.is_overrun())
+                || state.since_told >= TELL_EVERY
+                || (written && state.closed)
+            {
                 state.since_told = 0;
-                return Next::Tell(std::mem::take(&mut state.lost));
+                let messages = self.lost_messages.swap(0, Ordering::Relaxed);
+                let lost = Lost { messages, lines: mem::take(&mut state.lost_lines) };
+                if lost != Lost::default() {
+                    return Next::Tell(lost);
+                }
             }
-            if let Some(item) = state.items.pop_front() {
-                state.bytes = state.bytes.saturating_sub(item.weight());
-                state.since_told += 1;
-                return Next::Write(item);
+            if !written {
+                state.take(batch);
+                return Next::Write;
             }
             if state.closed {
                 return Next::End;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.wait(state);
         }
+    }
+
+    /// Waits until there may be something to do. Nothing is queued now.
+    fn wait<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let now = Instant::now();
+        if self.is_overrun() && state.rest_until.is_none() {
+            let worked = state.busy_since.map_or(Duration::ZERO, |since| now - since);
+            state.rest_until = Some(now + (worked * REST).min(LONGEST_REST));
+        }
+        state.asleep = true;
+        state.busy_since = None;
+        state.items.shrink_to(KEPT_ROOM);
+        if let Some(until) = state.rest_until {
+            let left = until.saturating_duration_since(now);
+            let (mut state, waited) =
+                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            if waited.timed_out() {
+                state.rest_until = None;
+                self.overrun.store(false, Ordering::Relaxed);
+            }
+            return state;
+        }
+        let asleep = |state: &mut State| state.asleep && !state.closed;
+        state = self.changed.wait_while(state, asleep).unwrap_or_else(PoisonError::into_inner);
+        let few = |state: &mut State| !state.closed && state.items.len() < self.max_items / 4;
+        let gathered = self.changed.wait_timeout_while(state, GATHER, few);
+        gathered.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Takes nothing in any more, and waits until the writer is done, at most for `patience`.
@@ -141,7 +231,27 @@ impl Queue {
     }
 }
 
+impl State {
+    /// Moves the next few items to `batch`.
+    fn take(&mut self, batch: &mut Vec<Item>) {
+        self.busy_since.get_or_insert_with(Instant::now);
+        let count = self.items.len().min(BATCH);
+        batch.extend(self.items.drain(..count));
+        let weight = batch.iter().map(Item::weight).sum();
+        self.bytes = self.bytes.saturating_sub(weight);
+        self.since_told += count;
+    }
+}
+
 impl Item {
+    /// How many messages it stands for.
+    fn messages(&self) -> u64 {
+        match self {
+            Self::Line(_) => 0,
+            Self::Message(seen) => seen.count,
+        }
+    }
+
     fn weight(&self) -> usize {
         match self {
             Self::Line(record) => record.weight(),
@@ -152,77 +262,104 @@ impl Item {
 
 #[cfg(test)]
 mod tests {
+    use std::{iter, thread};
+
     use tracing::Level;
 
-    use super::*;
+    use super::{super::seen::message, *};
 
     fn line(text: &str) -> Item {
-        Item::Line(Box::new(Record::daemon(Level::INFO, text.to_owned())))
+        Item::Line(Box::new(Record::new(Level::INFO, text.to_owned())))
     }
 
-    fn text(next: Next) -> String {
-        match next {
-            Next::Write(Item::Line(record)) => record.message,
-            Next::Write(Item::Message(_)) => "message".to_owned(),
-            Next::Tell(lost) => format!("lost {}", lost.lines),
-            Next::End => "end".to_owned(),
-        }
+    fn messages(count: u64) -> Item {
+        Item::Message(Box::new(Seen { count, ..message() }))
+    }
+
+    /// What the writer does until the queue is closed and empty, or at most `steps` times.
+    fn written(queue: &Queue, steps: usize) -> Vec<String> {
+        let mut batch = Vec::new();
+        let mut next = || {
+            Some(match queue.next(&mut batch) {
+                Next::Write => batch
+                    .drain(..)
+                    .map(|item| match item {
+                        Item::Line(record) => record.message,
+                        Item::Message(seen) => format!("{} messages", seen.count),
+                    })
+                    .collect(),
+                Next::Tell(lost) => vec![format!("lost {} and {}", lost.messages, lost.lines)],
+                Next::End => return None,
+            })
+        };
+        iter::from_fn(|| next()).take(steps).flatten().collect()
     }
 
     #[test]
-    fn what_does_not_fit_is_counted_and_told_once() {
+    fn what_does_not_fit_is_counted_and_told_after_what_came_before_it() {
         let queue = Queue::new(2, usize::MAX);
-        for name in ["a", "b", "c", "d"] {
-            queue.push(line(name));
+        for item in [messages(1), messages(10), messages(100), line("a"), line("b"), line("c")] {
+            queue.push(item);
         }
+        assert!(queue.is_overrun());
+        queue.lose(1000);
         queue.lock().closed = true;
-        let told: Vec<_> = (0..4).map(|_| text(queue.next())).collect();
-        assert_eq!(told, ["a", "lost 2", "b", "end"]);
+        let all = ["1 messages", "10 messages", "a", "b", "lost 1100 and 1"];
+        assert_eq!(written(&queue, 9), all);
     }
 
     #[test]
     fn bytes_are_a_bound_too_and_are_given_back() {
-        let queue = Queue::new(usize::MAX, 3 * line(&"x".repeat(100)).weight());
-        for _ in 0..4 {
-            queue.push(line(&"x".repeat(100)));
-        }
-        assert_eq!(queue.lock().lost.lines, 1);
-        for _ in 0..3 {
-            assert!(matches!(queue.next(), Next::Write(_) | Next::Tell(_)));
-        }
-        queue.push(line(&"x".repeat(100)));
-        assert_eq!(queue.lock().lost.lines, 0);
+        let queue = Queue::new(usize::MAX, 3 * messages(1).weight());
+        (0..4).for_each(|_| queue.push(messages(1)));
+        assert!(queue.is_overrun());
+        // What was lost is told once the writer has rested.
+        assert_eq!(written(&queue, 2).len(), 4);
+        queue.push(messages(1));
+        assert!(!queue.is_overrun());
+        queue.lock().closed = true;
+        assert_eq!(written(&queue, 9), ["1 messages"]);
+    }
+
+    #[test]
+    fn while_the_writer_rests_it_writes_nothing_but_the_daemons_own_lines() {
+        let queue = Queue::new(1, usize::MAX);
+        (0..3).for_each(|_| queue.push(messages(1)));
+        assert_eq!(written(&queue, 1), ["1 messages"]);
+        queue.lock().rest_until = Some(Instant::now() + Duration::from_secs(3600));
+        queue.push(messages(10));
+        queue.push(line("a line"));
+        assert_eq!(written(&queue, 1), ["a line"]);
+        queue.lock().rest_until = Some(Instant::now());
+        assert_eq!(written(&queue, 1), ["lost 12 and 0"]);
+        queue.push(messages(1));
+        assert_eq!(written(&queue, 1), ["1 messages"]);
     }
 
     #[test]
     fn a_writer_far_behind_still_tells() {
-        let queue = Queue::new(4 * TELL_EVERY, usize::MAX);
-        for _ in 0..=4 * TELL_EVERY {
-            queue.push(line("x"));
-        }
-        let all = 0..4 * TELL_EVERY;
-        let before = all.take_while(|_| matches!(queue.next(), Next::Write(_))).count();
-        assert_eq!(before, TELL_EVERY);
+        let queue = Queue::new(TELL_EVERY, usize::MAX);
+        (0..=2 * TELL_EVERY).for_each(|_| queue.push(line("x")));
+        let all = written(&queue, TELL_EVERY / BATCH + 1);
+        assert_eq!(all.len(), TELL_EVERY + 1);
+        assert_eq!(all.last().unwrap(), "lost 0 and 1");
     }
 
     #[test]
     fn close_waits_for_the_writer_and_takes_nothing_more() {
         let queue = Queue::new(10, usize::MAX);
         queue.push(line("a"));
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let writer = scope.spawn(|| {
-                let mut written = 0;
-                while let Next::Write(_) | Next::Tell(_) = queue.next() {
-                    written += 1;
-                }
+                let all = written(&queue, usize::MAX);
                 queue.finish();
-                written
+                all
             });
             assert!(queue.close(Duration::from_secs(60)));
             queue.push(line("late"));
-            assert_eq!(writer.join().unwrap(), 1);
+            assert_eq!(writer.join().unwrap(), ["a"]);
         });
-        assert_eq!(queue.lock().lost.lines, 1);
+        assert_eq!(queue.lock().lost_lines, 1);
     }
 
     #[test]

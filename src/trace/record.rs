@@ -1,31 +1,21 @@
-//! One entry of the journal, or one line on stderr.
+//! A log line of the daemon's own, and the fields that the journal knows.
 
 use std::time::SystemTime;
 
 use tracing::Level;
 
-/// What a sink writes.
+/// A log line of the daemon's own.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) time: SystemTime,
-    pub(super) of: Of,
+    pub(super) level: Level,
     pub(super) message: String,
     pub(super) fields: Fields,
 }
 
-/// What the record tells of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Of {
-    /// The daemon itself, at a level.
-    Daemon(Level),
-    /// One message of a session.
-    Message,
-}
-
 impl Record {
-    /// A line of the daemon's own.
-    pub(super) fn daemon(level: Level, message: String) -> Self {
-        Self { time: SystemTime::now(), of: Of::Daemon(level), message, fields: Fields::default() }
+    pub(super) fn new(level: Level, message: String) -> Self {
+        Self { time: SystemTime::now(), level, message, fields: Fields::default() }
     }
 
     /// Bytes it holds on the heap, roughly.
@@ -35,22 +25,15 @@ impl Record {
     }
 }
 
-/// The fields that the journal knows. `IMAP_SERVICE` there is `imap.service` here and in events.
+/// The fields of log lines that the journal knows. `IMAP_SERVICE` there is `imap.service` in events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Service,
     Session,
-    Seq,
     Client,
     ClientSubject,
     Server,
     User,
-    Direction,
-    Tag,
-    Command,
-    Response,
-    Size,
-    Undecoded,
     Fault,
     Error,
 }
@@ -64,17 +47,10 @@ impl Key {
             _ if !name.starts_with("imap.") => return None,
             "service" => Self::Service,
             "session" => Self::Session,
-            "seq" => Self::Seq,
             "client" => Self::Client,
             "client_subject" => Self::ClientSubject,
             "server" => Self::Server,
             "user" => Self::User,
-            "direction" => Self::Direction,
-            "tag" => Self::Tag,
-            "command" => Self::Command,
-            "response" => Self::Response,
-            "size" => Self::Size,
-            "undecoded" => Self::Undecoded,
             _ => return None,
         })
     }
@@ -84,17 +60,10 @@ impl Key {
         match self {
             Self::Service => "service",
             Self::Session => "session",
-            Self::Seq => "seq",
             Self::Client => "client",
             Self::ClientSubject => "client_subject",
             Self::Server => "server",
             Self::User => "user",
-            Self::Direction => "direction",
-            Self::Tag => "tag",
-            Self::Command => "command",
-            Self::Response => "response",
-            Self::Size => "size",
-            Self::Undecoded => "undecoded",
             Self::Fault => "fault",
             Self::Error => "error",
         }
@@ -128,15 +97,9 @@ mod tests {
 
     #[test]
     fn events_and_lines_use_the_same_names() {
-        for key in [
-            Key::Service,
-            Key::Session,
-            Key::Client,
-            Key::ClientSubject,
-            Key::User,
-            Key::Undecoded,
-            Key::Fault,
-        ] {
+        for key in
+            [Key::Service, Key::Session, Key::Client, Key::ClientSubject, Key::User, Key::Fault]
+        {
             assert_eq!(Key::of_event(&format!("imap.{}", key.label())), Some(key));
         }
         assert_eq!(Key::of_event("fault"), Some(Key::Fault));

@@ -1,78 +1,91 @@
 //! How a message looks in the journal. Runs in the writer's thread: decoding takes its time.
 
-use std::{fmt::Debug, panic::catch_unwind};
+use std::{
+    fmt::{self, Debug, Write as _},
+    panic::catch_unwind,
+};
 
 use imap_codec::{CommandCodec, GreetingCodec, IdleDoneCodec, ResponseCodec, decode::Decoder};
 
 use super::{
     escape,
-    record::{Fields, Key, Of, Record},
     seen::{Content, Seen},
 };
 use crate::relay::{Kind, Party};
 
-/// Makes a record of a message.
-pub(super) fn record(seen: Seen) -> Record {
-    let (text, undecoded) = text(&seen);
-    let (from, to) = (party(seen.from), party(seen.to));
-    let mut fields = Fields::default();
-    fields.set(Key::Service, &*seen.context.service);
-    fields.set(Key::Session, seen.context.session.to_string());
-    fields.set(Key::Seq, seen.seq.to_string());
-    fields.set(Key::Client, seen.context.client.to_string());
-    if let Some(subject) = &seen.context.client_subject {
-        fields.set(Key::ClientSubject, &**subject);
+/// A message as it is shown.
+pub(super) struct Rendered<'a> {
+    /// What is said of it, on one line.
+    pub(super) text: &'a str,
+    /// The codec failed on it.
+    pub(super) is_undecoded: bool,
+}
+
+/// Renders messages, one after the other, in one place.
+#[derive(Default)]
+pub(super) struct Renderer(String);
+
+impl Renderer {
+    pub(super) fn render(&mut self, seen: &Seen) -> Rendered<'_> {
+        self.0.clear();
+        let (from, to) = (party(seen.from), party(seen.to));
+        self.add(format_args!("{from}→{to} "));
+        let is_undecoded = self.add_content(seen);
+        Rendered { text: &self.0, is_undecoded }
     }
-    fields.set(Key::Server, seen.context.server.as_str());
-    fields.set(Key::Direction, format!("{from}-to-{to}"));
-    fields.set(Key::Size, seen.size.to_string());
-    if let Some(user) = &seen.user {
-        fields.set(Key::User, &**user);
+
+    /// What there is to say of the message itself, and whether the codec failed on it.
+    fn add_content(&mut self, seen: &Seen) -> bool {
+        match &seen.shown.content {
+            Content::Nothing => self.add_summary(seen),
+            Content::Instead(text) => self.0.push_str(&escape::clean(text)),
+            Content::Revealed(bytes) => self.add_raw(seen, bytes),
+            Content::Cut(bytes) => {
+                self.add(format_args!("cut, {} bytes in all: ", seen.size));
+                self.add_raw(seen, bytes);
+            }
+            Content::Whole { bytes, remark } => {
+                let Some(text) = decoded(seen.kind, bytes, seen.bound) else {
+                    self.0.push_str("undecoded: ");
+                    self.add_raw(seen, bytes);
+                    return true;
+                };
+                self.0.push_str(&escape::clean(&text));
+                if let Some(remark) = remark {
+                    self.add(format_args!(" ({remark})"));
+                }
+            }
+        }
+        false
     }
-    if let Some(tag) = seen.shown.tag {
-        fields.set(Key::Tag, tag);
+
+    fn add_raw(&mut self, seen: &Seen, bytes: &[u8]) {
+        let text = escape::bounded(seen.bound, format_args!("{}", escape::bytes(bytes)));
+        self.0.push_str(&text);
     }
-    if let Some(name) = seen.shown.name {
-        fields.set(if is_of_client(seen.kind) { Key::Command } else { Key::Response }, name);
+
+    fn add_summary(&mut self, seen: &Seen) {
+        match (&seen.shown.tag, seen.shown.name.as_deref()) {
+            (Some(tag), Some(name)) => self.add(format_args!("{tag} {name}")),
+            (None, Some(name @ ("+" | "DONE"))) => self.0.push_str(name),
+            (None, Some(name)) => self.add(format_args!("* {name}")),
+            (_, None) => return self.add(format_args!("({} bytes)", seen.size)),
+        }
+        if seen.count > 1 {
+            self.add(format_args!(", {} messages", seen.count));
+        }
+        self.add(format_args!(" ({} bytes)", seen.size));
     }
-    if undecoded {
-        fields.set(Key::Undecoded, "1");
+
+    fn add(&mut self, text: fmt::Arguments<'_>) {
+        // Writing to a String does not fail.
+        let _ = self.0.write_fmt(text);
     }
-    Record { time: seen.time, of: Of::Message, message: format!("{from}→{to} {text}"), fields }
 }
 
 /// Whether such messages are a client's.
-fn is_of_client(kind: Kind) -> bool {
+pub(super) fn is_of_client(kind: Kind) -> bool {
     matches!(kind, Kind::Command { .. } | Kind::SaslResponse | Kind::IdleDone)
-}
-
-/// The text, and whether the codec failed on it.
-fn text(seen: &Seen) -> (String, bool) {
-    let raw = |bytes: &[u8]| escape::bounded(seen.bound, format_args!("{}", escape::bytes(bytes)));
-    match &seen.shown.content {
-        Content::Instead(text) => (text.clone(), false),
-        Content::Nothing => (summary(seen), false),
-        Content::Revealed(bytes) => (raw(bytes), false),
-        Content::Cut(bytes) => (format!("cut, {} bytes in all: {}", seen.size, raw(bytes)), false),
-        Content::Whole { bytes, remark } => match decoded(seen.kind, bytes, seen.bound) {
-            Some(text) => match remark {
-                Some(remark) => (format!("{text} ({remark})"), false),
-                None => (text, false),
-            },
-            None => (format!("undecoded: {}", raw(bytes)), true),
-        },
-    }
-}
-
-fn summary(seen: &Seen) -> String {
-    let name = seen.shown.name.as_deref();
-    let shown = match (&seen.shown.tag, name) {
-        (Some(tag), Some(name)) => format!("{tag} {name} "),
-        (None, Some("+" | "DONE")) | (Some(_), None) => format!("{} ", name.unwrap_or_default()),
-        (None, Some(name)) => format!("* {name} "),
-        (None, None) => String::new(),
-    };
-    format!("{shown}({} bytes)", seen.size)
 }
 
 /// The Debug print of the message; `None` when the codec cannot make sense of all of it.
@@ -94,7 +107,7 @@ fn print((rest, message): (&[u8], impl Debug), bound: usize) -> Option<String> {
     rest.is_empty().then(|| escape::bounded(bound, format_args!("{message:?}")))
 }
 
-fn party(party: Party) -> &'static str {
+pub(super) fn party(party: Party) -> &'static str {
     match party {
         Party::Client => "client",
         Party::Server => "server",
@@ -104,67 +117,43 @@ fn party(party: Party) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::SystemTime};
-
     use super::{
-        super::{SessionContext, SessionId, seen::Shown},
+        super::seen::{Shown, message},
         *,
     };
 
-    fn seen(kind: Kind, name: &str, bytes: &[u8]) -> Record {
-        let context = SessionContext {
-            service: "Test".into(),
-            session: SessionId::next(),
-            client: ([192, 0, 2, 1], 4711).into(),
-            client_subject: Some("CN=laptop".into()),
-            server: "imap.example.org:993".to_owned(),
-        };
-        record(Seen {
-            time: SystemTime::UNIX_EPOCH,
-            context: Arc::new(context),
-            user: Some("bob".into()),
-            seq: 3,
-            from: Party::Server,
-            to: Party::Proxy,
-            kind,
-            size: 42,
-            bound: 20,
-            shown: Shown {
-                tag: Some("A1".to_owned()),
-                name: Some(name.to_owned()),
-                content: Content::Whole { bytes: bytes.to_vec(), remark: None },
-            },
-        })
+    fn rendered(kind: Kind, bytes: &[u8]) -> (String, bool) {
+        let content = Content::Whole { bytes: bytes.to_vec(), remark: None };
+        let shown = Shown { tag: None, name: None, content };
+        let mut renderer = Renderer::default();
+        // What was rendered before leaves nothing behind.
+        renderer.render(&message());
+        let rendered = renderer.render(&Seen { kind, shown, ..message() });
+        (rendered.text.to_owned(), rendered.is_undecoded)
     }
 
     #[test]
-    fn every_field_has_its_value() {
-        let record = seen(Kind::Response, "OK", b"A1 OK\r\n");
-        let fields = [
-            (Key::Service, "Test"),
-            (Key::Seq, "3"),
-            (Key::Client, "192.0.2.1:4711"),
-            (Key::Server, "imap.example.org:993"),
-            (Key::Direction, "server-to-proxy"),
-            (Key::Size, "42"),
-            (Key::User, "bob"),
-            (Key::Tag, "A1"),
-            (Key::Response, "OK"),
-            (Key::Undecoded, "1"),
-        ];
-        for (key, value) in fields {
-            assert_eq!(record.fields.get(key), Some(value), "{key:?}");
-        }
-        assert_eq!(record.fields.get(Key::Command), None);
-        assert_eq!(record.message, "server→proxy undecoded: A1 OK\\r\\n");
+    fn what_does_not_decode_is_shown_as_it_is() {
+        let (text, is_undecoded) = rendered(Kind::Response, b"A1 OK\r\n");
+        assert_eq!(text, "server→proxy undecoded: A1 OK\\r\\n");
+        assert!(is_undecoded);
     }
 
     #[test]
     fn what_decodes_is_printed_and_cut() {
-        let record = seen(Kind::Command { authenticated: true }, "NOOP", b"A1 NOOP\r\n");
-        assert_eq!(record.fields.get(Key::Command), Some("NOOP"));
-        assert_eq!(record.fields.get(Key::Undecoded), None);
-        assert_eq!(record.message, "server→proxy Command { tag: Tag(\"… (+18 bytes)");
+        let (text, is_undecoded) = rendered(Kind::Command { authenticated: true }, b"A1 NOOP\r\n");
+        assert_eq!(text, "server→proxy Command { tag: Tag(\"… (+18 bytes)");
+        assert!(!is_undecoded);
+    }
+
+    #[test]
+    fn no_message_turns_the_writing_direction_round() {
+        let greeting = "* OK \u{202e}x\r\n";
+        let (text, _) = rendered(Kind::Greeting, greeting.as_bytes());
+        assert!(!text.contains('\u{202e}'), "{text}");
+        let shown = Shown::instead(None, None, "a\u{202e}b".to_owned());
+        let text = Renderer::default().render(&Seen { shown, ..message() }).text.to_owned();
+        assert_eq!(text, "server→proxy a\\u{202e}b");
     }
 
     #[test]

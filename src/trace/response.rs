@@ -64,6 +64,31 @@ pub(super) fn reveal(capture: &Capture, is_sasl: bool, max_body: usize) -> Shown
     })
 }
 
+/// Whether `line` begins data of that name, with a space or the line's end after it.
+#[inline]
+pub(super) fn is_data_of(line: &[u8], name: &[u8]) -> bool {
+    let Some(mut rest) = line.strip_prefix(b"* ") else { return false };
+    let has_number = matches!(rest, [b'0'..=b'9', ..]);
+    while let [b'0'..=b'9', after @ ..] = rest {
+        rest = after;
+    }
+    rest = match rest {
+        [b' ', after @ ..] => after,
+        _ if has_number => return false,
+        _ => rest,
+    };
+    rest.split_at_checked(name.len()).is_some_and(|(word, rest)| {
+        (word == name || word.eq_ignore_ascii_case(name))
+            && matches!(rest, [b' ', ..] | b"\r\n" | b"\n")
+    })
+}
+
+/// Whether such a response has text for humans.
+pub(super) fn is_status(name: &[u8]) -> bool {
+    let is = |status: &&str| name.eq_ignore_ascii_case(status.as_bytes());
+    ["OK", "NO", "BAD", "BYE", "PREAUTH"].iter().any(is)
+}
+
 /// The start of a server's line.
 struct Head<'a> {
     /// Of a tagged status.
@@ -84,8 +109,7 @@ impl<'a> Head<'a> {
         if first == b"*" && name.iter().all(u8::is_ascii_digit) {
             (name, text) = command::word(text.strip_prefix(b" ").unwrap_or_default());
         }
-        let is = |status: &&str| name.eq_ignore_ascii_case(status.as_bytes());
-        let is_status = ["OK", "NO", "BAD", "BYE", "PREAUTH"].iter().any(is);
+        let is_status = is_status(name);
         let tag = str::from_utf8(first).ok().filter(|tag| is_status && command::is_tag(tag));
         let name = str::from_utf8(name).ok().filter(|name| command::is_verb(name));
         // Neither untagged nor a tagged status: no response at all.

@@ -20,18 +20,20 @@ pub struct SessionContext {
     pub server: String,
 }
 
-/// What the writer needs to show a message.
-#[derive(Debug)]
+/// What the writer needs to show a message, or several in a row.
+#[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) time: SystemTime,
     pub(super) context: Arc<SessionContext>,
     pub(super) user: Option<Arc<str>>,
-    /// The session's own number of the message, from 1.
+    /// The session's own number of the message, from 1; of several that of the first.
     pub(super) seq: u64,
+    /// How many messages in a row are shown as one: more than one only at level `summary`.
+    pub(super) count: u64,
     pub(super) from: Party,
     pub(super) to: Party,
     pub(super) kind: Kind,
-    /// The true size of the message in bytes.
+    /// The true size of the message in bytes, or of all of them.
     pub(super) size: u64,
     /// Bytes that the text may have.
     pub(super) bound: usize,
@@ -39,7 +41,7 @@ pub(super) struct Seen {
 }
 
 /// What may be shown of a message.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) tag: Option<String>,
     /// Of the command or the response, in upper case.
@@ -48,7 +50,7 @@ pub(super) struct Shown {
 }
 
 /// The message itself, as far as it may be shown.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// For the codec; with a remark on what was taken out.
     Whole { bytes: Vec<u8>, remark: Option<String> },
@@ -112,5 +114,30 @@ pub(super) fn text(shown: &Shown) -> String {
         Content::Revealed(bytes) => format!("revealed {}", String::from_utf8_lossy(bytes)),
         Content::Instead(text) => text.clone(),
         Content::Nothing => String::new(),
+    }
+}
+
+/// For tests: a message as good as any.
+#[cfg(test)]
+pub(super) fn message() -> Seen {
+    let context = SessionContext {
+        service: "Test".into(),
+        session: SessionId::next(),
+        client: ([192, 0, 2, 1], 4711).into(),
+        client_subject: Some("CN=laptop".into()),
+        server: "imap.example.org:993".to_owned(),
+    };
+    Seen {
+        time: SystemTime::UNIX_EPOCH,
+        context: Arc::new(context),
+        user: Some("bob".into()),
+        seq: 3,
+        count: 1,
+        from: Party::Server,
+        to: Party::Proxy,
+        kind: Kind::Response,
+        size: 42,
+        bound: 20,
+        shown: Shown { tag: None, name: Some("FETCH".to_owned()), content: Content::Nothing },
     }
 }

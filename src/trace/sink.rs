@@ -2,28 +2,31 @@
 
 use std::{
     env,
-    fmt::Write as _,
+    fmt::{Display, Write as _},
     fs,
     io::{self, Write},
     os::unix::fs::MetadataExt,
+    time::SystemTime,
 };
 
-use tracing::{Dispatch, Level, dispatcher, level_filters::LevelFilter};
-use tracing_subscriber::{
-    Registry,
-    filter::filter_fn,
-    layer::{Layer, SubscriberExt},
-    registry,
-};
+use tracing::Level;
 
 use super::{
     escape,
-    record::{Fields, Key, Of, Record},
+    journal::Journal,
+    record::{Key, Record},
+    render::Renderer,
+    seen::Seen,
 };
 
-/// Writes records. May take its time, must not fail: there is nobody left to tell.
+/// Writes what is seen. May take its time, must not fail: there is nobody left to tell.
 pub(super) trait Sink: Send {
+    /// A log line of the daemon's own.
     fn write(&mut self, record: &Record);
+    /// A message, or several.
+    fn show(&mut self, seen: &Seen);
+    /// Nothing more is to come for now.
+    fn flush(&mut self);
 }
 
 /// The journal when stderr is connected to it, else stderr.
@@ -36,13 +39,13 @@ pub(super) fn of_the_process() -> Box<dyn Sink> {
             Ok(journal) => return Box::new(journal),
             Err(error) => {
                 let message = format!("writing to stderr: the journal's socket fails: {error}");
-                let mut lines = Lines(io::stderr());
-                lines.write(&Record::daemon(Level::WARN, message));
+                let mut lines = Lines::to(io::stderr());
+                lines.write(&Record::new(Level::WARN, message));
                 return Box::new(lines);
             }
         }
     }
-    Box::new(Lines(io::stderr()))
+    Box::new(Lines::to(io::stderr()))
 }
 
 fn device_and_inode(journal_stream: &str) -> Option<(u64, u64)> {
@@ -50,156 +53,134 @@ fn device_and_inode(journal_stream: &str) -> Option<(u64, u64)> {
     Some((device.parse().ok()?, inode.parse().ok()?))
 }
 
-/// One line per record.
-pub(super) struct Lines<W>(pub(super) W);
+/// One line each.
+pub(super) struct Lines<W> {
+    out: W,
+    /// Not yet written.
+    lines: String,
+    renderer: Renderer,
+}
 
-impl<W: Write + Send> Sink for Lines<W> {
-    fn write(&mut self, record: &Record) {
-        // One write per line; whoever closed stderr does not want to know.
-        let _ = self.0.write_all(line(record).as_bytes()).and_then(|()| self.0.flush());
+/// Bytes of lines that are written at once, roughly.
+const AT_ONCE: usize = 64 * 1024;
+
+impl<W: Write> Lines<W> {
+    pub(super) fn to(out: W) -> Self {
+        Self { out, lines: String::new(), renderer: Renderer::default() }
+    }
+
+    fn end_line(&mut self) {
+        self.lines.push('\n');
+        if self.lines.len() >= AT_ONCE {
+            self.write_out();
+        }
+    }
+
+    fn write_out(&mut self) {
+        // Whoever closed stderr does not want to know.
+        let _ = self.out.write_all(self.lines.as_bytes()).and_then(|()| self.out.flush());
+        self.lines.clear();
     }
 }
 
-fn line(record: &Record) -> String {
-    let time = humantime::format_rfc3339_millis(record.time);
-    let message = escape::clean(&record.message);
-    let mut line = match record.of {
-        Of::Daemon(level) => format!("{time} {level} {message}"),
-        Of::Message => {
-            let get = |key| escape::clean(record.fields.get(key).unwrap_or("-"));
-            let (service, session) = (get(Key::Service), get(Key::Session));
-            // Who it is, by certificate and by login.
-            let mut who = String::new();
-            for key in [Key::ClientSubject, Key::User] {
-                if let Some(value) = record.fields.get(key) {
-                    append(&mut who, key, value);
-                }
-            }
-            format!("{time} TRACE [{service}] {session} #{}{who} {message}", get(Key::Seq))
-        }
-    };
-    if record.of != Of::Message {
-        record.fields.iter().for_each(|(key, value)| append(&mut line, key, value));
+// Writing to a String does not fail.
+impl<W: Write + Send> Sink for Lines<W> {
+    fn write(&mut self, record: &Record) {
+        let (time, message) = (time(record.time), escape::clean(&record.message));
+        let _ = write!(self.lines, "{time} {} {message}", record.level);
+        record.fields.iter().for_each(|(key, value)| append(&mut self.lines, key, value));
+        self.end_line();
     }
-    line.push('\n');
-    line
+
+    fn show(&mut self, seen: &Seen) {
+        let context = &*seen.context;
+        let (time, service) = (time(seen.time), escape::clean(&context.service));
+        let (session, seq) = (context.session, seen.seq);
+        let _ = write!(self.lines, "{time} TRACE [{service}] {session} #{seq}");
+        // Who it is, by certificate and by login.
+        if let Some(subject) = &context.client_subject {
+            append(&mut self.lines, Key::ClientSubject, subject);
+        }
+        if let Some(user) = &seen.user {
+            append(&mut self.lines, Key::User, user);
+        }
+        self.lines.push(' ');
+        self.lines.push_str(self.renderer.render(seen).text);
+        self.end_line();
+    }
+
+    fn flush(&mut self) {
+        if !self.lines.is_empty() {
+            self.write_out();
+        }
+    }
+}
+
+fn time(time: SystemTime) -> impl Display {
+    humantime::format_rfc3339_millis(time)
 }
 
 fn append(line: &mut String, key: Key, value: &str) {
-    // Writing to a String does not fail.
-    let _ = write!(line, " {}={}", key.label(), quoted(value));
-}
-
-fn quoted(value: &str) -> String {
-    format!("\"{}\"", escape::clean(&value.replace('\\', "\\\\").replace('"', "\\\"")))
-}
-
-/// The journal, with a field for each key: `imap.service` becomes `IMAP_SERVICE`.
-pub(super) struct Journal(Dispatch);
-
-/// Only [`Journal`] uses it: the layer there hears nothing else.
-const TARGET: &str = "imap_proxy";
-
-impl Journal {
-    fn connect() -> io::Result<Self> {
-        let layer = tracing_journald::layer()?
-            .with_field_prefix(None)
-            .with_syslog_identifier("imap-proxy".to_owned());
-        Ok(Self::through(layer))
-    }
-
-    fn through(layer: impl Layer<Registry> + Send + Sync) -> Self {
-        // Or else this dispatcher would switch on every trace of every crate.
-        let ours =
-            filter_fn(|meta| meta.target() == TARGET).with_max_level_hint(LevelFilter::DEBUG);
-        Self(Dispatch::new(registry().with(layer).with(ours)))
-    }
-}
-
-impl Sink for Journal {
-    fn write(&mut self, record: &Record) {
-        let message = escape::clean(&record.message);
-        dispatcher::with_default(&self.0, || match record.of {
-            Of::Daemon(Level::ERROR) => emit_error(&message, &record.fields),
-            Of::Daemon(Level::WARN) => emit_warn(&message, &record.fields),
-            Of::Daemon(Level::INFO) => emit_info(&message, &record.fields),
-            Of::Daemon(_) | Of::Message => emit_debug(&message, &record.fields),
-        });
-    }
-}
-
-/// Level and names of an event's fields are fixed where it is written: one function per level.
-macro_rules! emit {
-    ($($name:ident: $level:ident,)*) => { $(
-        fn $name(message: &str, fields: &Fields) {
-            tracing::event!(
-                target: TARGET,
-                Level::$level,
-                message = message,
-                imap.service = fields.get(Key::Service),
-                imap.session = fields.get(Key::Session),
-                imap.seq = fields.get(Key::Seq),
-                imap.client = fields.get(Key::Client),
-                imap.client_subject = fields.get(Key::ClientSubject),
-                imap.server = fields.get(Key::Server),
-                imap.user = fields.get(Key::User),
-                imap.direction = fields.get(Key::Direction),
-                imap.tag = fields.get(Key::Tag),
-                imap.command = fields.get(Key::Command),
-                imap.response = fields.get(Key::Response),
-                imap.size = fields.get(Key::Size),
-                imap.undecoded = fields.get(Key::Undecoded),
-                imap.fault = fields.get(Key::Fault),
-                imap.error = fields.get(Key::Error),
-            );
-        }
-    )* };
-}
-
-emit! {
-    emit_error: ERROR,
-    emit_warn: WARN,
-    emit_info: INFO,
-    emit_debug: DEBUG,
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    let _ = write!(line, " {}=\"{}\"", key.label(), escape::clean(&value));
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{Arc, Mutex},
-        time::SystemTime,
+    use super::{
+        super::{SessionContext, record::Fields, seen::message},
+        *,
     };
 
-    use tracing::{
-        Event, Subscriber,
-        field::{Field, Visit},
-    };
-    use tracing_subscriber::layer::Context;
-
-    use super::*;
-
-    fn record(of: Of) -> Record {
-        let mut fields = Fields::default();
-        fields.set(Key::Service, "Insecure to \"TLS\"");
-        fields.set(Key::Session, "abc-1");
-        fields.set(Key::Seq, "7");
-        fields.set(Key::ClientSubject, "CN=a\\,b");
-        fields.set(Key::User, "bob\n");
-        Record { time: SystemTime::UNIX_EPOCH, of, message: "hello\r\nERROR".to_owned(), fields }
+    fn lines(write: impl FnOnce(&mut Lines<Vec<u8>>)) -> String {
+        let mut lines = Lines::to(Vec::new());
+        write(&mut lines);
+        lines.flush();
+        String::from_utf8(lines.out).unwrap()
     }
 
     #[test]
     fn a_record_is_one_line() {
+        let mut fields = Fields::default();
+        fields.set(Key::Service, "Insecure to \"TLS\"");
+        fields.set(Key::Session, "abc-1");
+        fields.set(Key::ClientSubject, "CN=a\\,b");
+        fields.set(Key::User, "bob\n");
+        let message = "hello\r\nERROR".to_owned();
+        let record = Record { time: SystemTime::UNIX_EPOCH, level: Level::WARN, message, fields };
         assert_eq!(
-            line(&record(Of::Daemon(Level::WARN))),
+            lines(|lines| lines.write(&record)),
             "1970-01-01T00:00:00.000Z WARN hello\\r\\nERROR service=\"Insecure to \\\"TLS\\\"\" \
-             session=\"abc-1\" seq=\"7\" client_subject=\"CN=a\\\\,b\" user=\"bob\\n\"\n"
+             session=\"abc-1\" client_subject=\"CN=a\\\\,b\" user=\"bob\\n\"\n"
         );
+    }
+
+    #[test]
+    fn a_message_is_one_line() {
+        let seen = message();
+        let context = SessionContext {
+            service: "Insecure to \"TLS\"\n".into(),
+            client_subject: Some("CN=a\\,b".into()),
+            ..(*seen.context).clone()
+        };
+        let session = context.session;
+        let seen = Seen { context: context.into(), user: Some("bob\n".into()), ..seen };
         assert_eq!(
-            line(&record(Of::Message)),
-            "1970-01-01T00:00:00.000Z TRACE [Insecure to \"TLS\"] abc-1 #7 \
-             client_subject=\"CN=a\\\\,b\" user=\"bob\\n\" hello\\r\\nERROR\n"
+            lines(|lines| lines.show(&seen)),
+            format!(
+                "1970-01-01T00:00:00.000Z TRACE [Insecure to \"TLS\"\\n] {session} #3 \
+                 client_subject=\"CN=a\\\\,b\" user=\"bob\\n\" server→proxy * FETCH (42 bytes)\n"
+            )
         );
+    }
+
+    #[test]
+    fn many_lines_are_written_before_the_end() {
+        let mut lines = Lines::to(Vec::new());
+        (0..2000).for_each(|_| lines.show(&message()));
+        assert!(lines.out.len() >= AT_ONCE && lines.lines.len() < AT_ONCE);
+        lines.flush();
+        assert_eq!(lines.out.iter().filter(|byte| **byte == b'\n').count(), 2000);
     }
 
     #[test]
@@ -207,44 +188,5 @@ mod tests {
         assert_eq!(device_and_inode("8:1234"), Some((8, 1234)));
         assert_eq!(device_and_inode("8"), None);
         assert_eq!(device_and_inode("8:x"), None);
-    }
-
-    /// Stands in for the journal's layer.
-    #[derive(Clone, Default)]
-    struct Heard(Arc<Mutex<Vec<String>>>);
-
-    impl<S: Subscriber> Layer<S> for Heard {
-        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-            self.0.lock().unwrap().push(format!("level={}", event.metadata().level()));
-            event.record(&mut self.clone());
-        }
-    }
-
-    impl Visit for Heard {
-        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-            self.0.lock().unwrap().push(format!("{}={value:?}", field.name()));
-        }
-    }
-
-    #[test]
-    fn the_journal_gets_fields_by_name_and_only_those_that_are_known() {
-        let heard = Heard::default();
-        let mut journal = Journal::through(heard.clone());
-        journal.write(&record(Of::Message));
-        journal.write(&Record::daemon(Level::ERROR, "oh".to_owned()));
-        assert_eq!(
-            *heard.0.lock().unwrap(),
-            [
-                "level=DEBUG",
-                "message=\"hello\\\\r\\\\nERROR\"",
-                "imap.service=\"Insecure to \\\"TLS\\\"\"",
-                "imap.session=\"abc-1\"",
-                "imap.seq=\"7\"",
-                "imap.client_subject=\"CN=a\\\\,b\"",
-                "imap.user=\"bob\\n\"",
-                "level=ERROR",
-                "message=\"oh\"",
-            ]
-        );
     }
 }

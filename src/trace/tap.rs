@@ -1,14 +1,19 @@
 //! The tap of one session: a bounded copy of each message, without its secrets, to the queue.
 
-use std::{mem, sync::Arc, time::SystemTime};
+use std::{
+    mem,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use super::{
     TraceHandle,
     capture::{ALL_LITERALS, Capture, Keep},
+    login::Login,
     queue::{Item, Queue},
     redact::{self, Learnt},
     response,
-    secrets::Secrets,
+    run::Run,
     seen::{Content, Seen, SessionContext, Shown},
 };
 use crate::{
@@ -21,7 +26,7 @@ const LINES_FULL: usize = 8 * 1024;
 /// The same when only tag and name are shown.
 const LINES_SUMMARY: usize = 256;
 /// Of the text of one message in the journal, in bytes, literals that are shown not counted.
-const TEXT: usize = 4 * 1024;
+pub(super) const TEXT: usize = 4 * 1024;
 
 /// Shows the messages of one session, as much as the service's level says.
 ///
@@ -34,23 +39,23 @@ pub struct SessionTap {
     client: Capture,
     server: Capture,
     proxy: Capture,
+    under_way: UnderWay,
+    run: Option<Run>,
     login: Login,
 }
 
-/// How far the session's login got.
-#[derive(Default)]
-struct Login {
-    authenticated: bool,
-    user: Option<Arc<str>>,
-    /// Whom the last LOGIN or AUTHENTICATE was for.
-    candidate: Option<String>,
-    /// The mechanism whose first response is still to come.
-    awaits: Option<&'static str>,
-    secrets: Secrets,
-    /// The client has sent something, of which nothing is known at level `off`.
-    begun: bool,
-    /// The secrets are of no more use once the server's next message was looked at.
-    over: bool,
+/// What becomes of the server's message, of which the beginning was seen.
+#[derive(Clone, Copy, Debug, Default)]
+enum UnderWay {
+    /// It did not begin.
+    #[default]
+    Nothing,
+    /// It is copied to be shown.
+    Copied,
+    /// So many bytes of one more message of the run.
+    Counted(u64),
+    /// There would be no room for it.
+    Lost,
 }
 
 impl SessionTap {
@@ -64,6 +69,8 @@ impl SessionTap {
             client: Capture::default(),
             server: Capture::default(),
             proxy: Capture::default(),
+            under_way: UnderWay::default(),
+            run: None,
             login: Login::default(),
         }
     }
@@ -94,12 +101,72 @@ impl SessionTap {
         }
     }
 
+    /// Whether more of the server's message need not be copied; says what was done with it.
+    #[inline]
+    fn passes(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.under_way {
+            UnderWay::Nothing => {
+                let size = bytes.len() as u64;
+                self.under_way = match &self.run {
+                    Some(run) if run.goes_on_with(bytes) => UnderWay::Counted(size),
+                    _ if self.queue.is_overrun() => UnderWay::Lost,
+                    _ => UnderWay::Copied,
+                };
+            }
+            UnderWay::Counted(size) => *size = size.saturating_add(bytes.len() as u64),
+            UnderWay::Copied | UnderWay::Lost => {}
+        }
+        !matches!(self.under_way, UnderWay::Copied)
+    }
+
     fn capture(&mut self, from: Party) -> &mut Capture {
         match from {
             Party::Client => &mut self.client,
             Party::Server => &mut self.server,
             Party::Proxy => &mut self.proxy,
         }
+    }
+
+    /// Shows the message that was copied, or holds it back as the first of a run.
+    fn copied(&mut self, from: Party, to: Party, kind: Kind) {
+        self.show();
+        let capture = mem::take(self.capture(from));
+        let shown = self.shown(&capture, kind);
+        if self.queue.is_overrun() {
+            return self.queue.lose(1);
+        }
+        let seen = Box::new(Seen {
+            time: SystemTime::now(),
+            context: Arc::clone(&self.context),
+            user: self.login.user.clone(),
+            seq: self.seq,
+            count: 1,
+            from,
+            to,
+            kind,
+            size: capture.size(),
+            bound: TEXT + self.options.max_body.min(ALL_LITERALS),
+            shown,
+        });
+        if self.may_begin_run(&seen) {
+            self.run = Some(Run::new(seen));
+        } else {
+            self.queue.push(Item::Message(seen));
+        }
+    }
+
+    /// Whether the message tells no more than its name, and others of that name may be told with it:
+    /// data for a client that is logged in, and whose secrets the server has no more to be heard
+    /// repeating.
+    fn may_begin_run(&self, seen: &Seen) -> bool {
+        let is_data = |name: &String| name != "+" && !response::is_status(name.as_bytes());
+        self.options.level == TraceLevel::Summary
+            && (seen.from, seen.to, seen.kind) == (Party::Server, Party::Client, Kind::Response)
+            && self.login.authenticated
+            && self.login.secrets.is_empty()
+            && seen.shown.content == Content::Nothing
+            && seen.shown.tag.is_none()
+            && seen.shown.name.as_ref().is_some_and(is_data)
     }
 
     fn shown(&mut self, capture: &Capture, kind: Kind) -> Shown {
@@ -124,10 +191,7 @@ impl SessionTap {
             self.login.secrets.add_unseen();
         }
         self.login.learn(learnt);
-        if self.login.over && kind == Kind::Response {
-            self.login.secrets.clear();
-            self.login.over = false;
-        }
+        self.login.heard(kind);
         let mut shown = match kind {
             _ if !self.options.reveal_secrets => shown,
             Kind::Command { .. } | Kind::IdleDone => redact::reveal(capture, false, max_body),
@@ -143,40 +207,45 @@ impl SessionTap {
     }
 }
 
-impl Login {
-    fn learn(&mut self, learnt: Learnt) {
-        if learnt.login {
-            self.candidate = None;
-            self.awaits = learnt.awaits;
-        }
-        if learnt.user.is_some() {
-            self.candidate = learnt.user;
-        }
-        for secret in &learnt.secrets {
-            self.secrets.add(secret);
-        }
-    }
-}
-
 impl Tap for SessionTap {
     fn line(&mut self, from: Party, bytes: &[u8]) {
         self.login.begun |= from == Party::Client;
-        if !self.is_off() {
-            let keep = self.keep(from);
-            self.capture(from).line(bytes, keep);
+        if self.is_off() || from == Party::Server && self.passes(bytes) {
+            return;
         }
+        let keep = self.keep(from);
+        self.capture(from).line(bytes, keep);
     }
 
     fn literal(&mut self, from: Party, size: u64) {
-        if !self.is_off() {
+        if !self.is_off() && !(from == Party::Server && self.passes(&[])) {
             self.capture(from).literal(size);
         }
     }
 
     fn literal_bytes(&mut self, from: Party, bytes: &[u8]) {
-        if !self.is_off() {
-            let keep = self.keep(from);
-            self.capture(from).literal_bytes(bytes, keep);
+        if self.is_off() || from == Party::Server && self.passes(bytes) {
+            return;
+        }
+        let keep = self.keep(from);
+        self.capture(from).literal_bytes(bytes, keep);
+    }
+
+    #[inline]
+    fn message(&mut self, from: Party, to: Party, kind: Kind, line: &[u8]) {
+        match &mut self.run {
+            Some(run)
+                if from == Party::Server
+                    && matches!(self.under_way, UnderWay::Nothing)
+                    && run.goes_on_with(line) =>
+            {
+                self.seq += 1;
+                run.add(line.len() as u64, self.seq);
+            }
+            _ => {
+                self.line(from, line);
+                self.end(from, to, kind);
+            }
         }
     }
 
@@ -184,28 +253,24 @@ impl Tap for SessionTap {
         if self.is_off() {
             return;
         }
-        let capture = mem::take(self.capture(from));
-        let shown = self.shown(&capture, kind);
         self.seq += 1;
-        self.queue.push(Item::Message(Box::new(Seen {
-            time: SystemTime::now(),
-            context: Arc::clone(&self.context),
-            user: self.login.user.clone(),
-            seq: self.seq,
-            from,
-            to,
-            kind,
-            size: capture.size(),
-            bound: TEXT + self.options.max_body.min(ALL_LITERALS),
-            shown,
-        })));
+        let passed =
+            if from == Party::Server { mem::take(&mut self.under_way) } else { UnderWay::Copied };
+        match (passed, &mut self.run) {
+            // Data of a server that the client is logged in to goes to the client, whatever its name.
+            (UnderWay::Counted(size), Some(run)) => run.add(size, self.seq),
+            (UnderWay::Lost, _) => {
+                self.show();
+                self.login.heard(kind);
+                self.queue.lose(1);
+            }
+            _ => self.copied(from, to, kind),
+        }
     }
 
     fn authenticated(&mut self) {
-        self.login.authenticated = true;
-        self.login.over = true;
-        self.login.awaits = None;
-        self.login.user = self.login.candidate.take().map(Arc::from);
+        self.show();
+        self.login.succeeded();
     }
 
     fn stripped(&mut self, name: &str) {
@@ -221,180 +286,35 @@ impl Tap for SessionTap {
             "capability {name} of the server is not passed on"
         );
     }
+
+    fn due(&self) -> Option<Instant> {
+        self.run.as_ref().and_then(Run::due)
+    }
+
+    fn show(&mut self) {
+        // The message under way may be the first of another run.
+        let next = match self.under_way {
+            UnderWay::Counted(_) => self.run.as_ref().map(Run::anew),
+            _ => None,
+        };
+        if let Some(seen) = mem::replace(&mut self.run, next).and_then(Run::done) {
+            self.queue.push(Item::Message(seen));
+        }
+    }
+}
+
+impl Drop for SessionTap {
+    fn drop(&mut self) {
+        self.show();
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{self, Write},
-        sync::{Mutex, PoisonError},
-    };
-
     use super::{
-        super::{Guard, SessionId, start_to},
+        super::tests::{BEFORE, Bench},
         *,
     };
-
-    const BEFORE: Kind = Kind::Command { authenticated: false };
-    const AFTER: Kind = Kind::Command { authenticated: true };
-
-    #[derive(Clone, Default)]
-    struct Output(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Output {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    struct Bench {
-        tap: SessionTap,
-        guard: Guard,
-        output: Output,
-    }
-
-    impl Bench {
-        fn new(level: TraceLevel, max_body: usize, reveal_secrets: bool) -> Self {
-            let output = Output::default();
-            let guard = start_to(output.clone()).unwrap();
-            let context = SessionContext {
-                service: "Test".into(),
-                session: SessionId::next(),
-                client: ([192, 0, 2, 1], 4711).into(),
-                client_subject: None,
-                server: "imap.example.org:993".to_owned(),
-            };
-            let options = Trace { level, max_body, reveal_secrets };
-            Self { tap: SessionTap::new(&guard.handle(), &options, context), guard, output }
-        }
-
-        fn client(&mut self, line: &str, kind: Kind) {
-            self.tap.line(Party::Client, line.as_bytes());
-            self.tap.end(Party::Client, Party::Server, kind);
-        }
-
-        fn server(&mut self, line: &str) {
-            self.tap.line(Party::Server, line.as_bytes());
-            self.tap.end(Party::Server, Party::Client, Kind::Response);
-        }
-
-        /// The lines that were written, without time, service and session.
-        fn lines(self) -> Vec<String> {
-            drop(self.guard);
-            let written = self.output.0.lock().unwrap().clone();
-            let line = |line: &str| line.split_once('#').unwrap().1.to_owned();
-            String::from_utf8(written).unwrap().lines().map(line).collect()
-        }
-    }
-
-    #[test]
-    fn a_session_in_short() {
-        let mut bench = Bench::new(TraceLevel::Summary, 0, false);
-        bench.tap.line(Party::Server, b"* OK hello\r\n");
-        bench.tap.end(Party::Server, Party::Client, Kind::Greeting);
-        bench.client("A1 LOGIN bob hunter2\r\n", BEFORE);
-        bench.tap.authenticated();
-        bench.server("A1 OK Logged in\r\n");
-        bench.client("A2 UID FETCH 1 (BODY[])\r\n", AFTER);
-        bench.tap.line(Party::Server, b"* 1 FETCH (BODY[] {300000}\r\n");
-        bench.tap.literal(Party::Server, 300_000);
-        bench.tap.literal_bytes(Party::Server, &vec![b'x'; 300_000]);
-        bench.tap.line(Party::Server, b")\r\n");
-        bench.tap.end(Party::Server, Party::Client, Kind::Response);
-        bench.tap.line(Party::Proxy, b"* BYE proxy: stopping\r\n");
-        bench.tap.end(Party::Proxy, Party::Client, Kind::Response);
-        assert_eq!(
-            bench.lines(),
-            [
-                "1 server→client * OK (12 bytes)",
-                "2 client→server A1 LOGIN (22 bytes)",
-                "3 user=\"bob\" server→client A1 OK (17 bytes)",
-                "4 user=\"bob\" client→server A2 UID FETCH (25 bytes)",
-                "5 user=\"bob\" server→client * FETCH (300031 bytes)",
-                "6 user=\"bob\" proxy→client * BYE (23 bytes)",
-            ]
-        );
-    }
-
-    #[test]
-    fn messages_in_full_are_decoded() {
-        let mut bench = Bench::new(TraceLevel::Full, 5, false);
-        bench.client("A1 LOGIN bob hunter2\r\n", BEFORE);
-        bench.client("A2 AUTHENTICATE PLAIN AGJvYgBodW50ZXIy\r\n", BEFORE);
-        bench.tap.line(Party::Server, b"* 1 FETCH (BODY[] {11}\r\n");
-        bench.tap.literal(Party::Server, 11);
-        bench.tap.literal_bytes(Party::Server, b"Hello world");
-        bench.tap.line(Party::Server, b")\r\n");
-        bench.tap.end(Party::Server, Party::Client, Kind::Response);
-        bench.server("* X-UNKNOWN \x1b[31m(\r\n");
-        bench.client(&format!("A3 NOOP {}\r\n", "x".repeat(10_000)), AFTER);
-        let lines = bench.lines();
-        assert!(
-            lines[0].contains("Command { tag: Tag(\"A1\"), body: Login { username"),
-            "{}",
-            lines[0]
-        );
-        assert!(lines[1].ends_with("(initial response of 16 bytes withheld)"), "{}", lines[1]);
-        assert!(lines[2].contains("Hello<+6 bytes>"), "{}", lines[2]);
-        assert_eq!(lines[3], "4 server→client undecoded: * X-UNKNOWN \\u{1b}[31m(\\r\\n");
-        assert!(lines[4].starts_with("5 client→server cut, 10010 bytes in all: A3 NOOP xxx"));
-        assert!(lines[4].ends_with("… (+4091 bytes)") && lines[4].len() < 4300);
-        assert!(!lines.concat().contains("hunter2") && !lines.concat().contains("AGJvYg"));
-    }
-
-    #[test]
-    fn no_secret_of_a_failed_login_is_shown() {
-        for level in [TraceLevel::Summary, TraceLevel::Full] {
-            let mut bench = Bench::new(level, 1000, false);
-            bench.client("A1 LOGIN bob hunter2\r\n", BEFORE);
-            bench.server("A1 NO bob:hunter2 is wrong\r\n");
-            bench.client("A1 AUTHENTICATE LOGIN\r\n", BEFORE);
-            bench.client("Ym9i\r\n", Kind::SaslResponse);
-            bench.client("aHVudGVyMg==\r\n", Kind::SaslResponse);
-            bench.server("A1 BAD you said hunter2, in other words aHVudGVyMg==\r\n");
-            bench.client("hunter2\r\n", BEFORE);
-            bench.server("hunter2 BAD What?\r\n");
-            bench.client("A1 LOGIN ", BEFORE);
-            bench.tap.line(Party::Client, b"A1 LOGIN bob {7}\r\n");
-            bench.tap.literal(Party::Client, 7);
-            bench.tap.literal_bytes(Party::Client, b"hunter2");
-            bench.tap.line(Party::Client, b"\r\n");
-            bench.tap.end(Party::Client, Party::Server, BEFORE);
-            bench.tap.authenticated();
-            bench.server("A1 OK hunter2 was right\r\n");
-            bench.client("aHVudGVyMg==\r\n", AFTER);
-            bench.server("aHVudGVyMg== BAD What?\r\n");
-            let lines = bench.lines();
-            assert_eq!(lines.len(), 13);
-            let all = lines.concat();
-            assert!(!all.contains("hunter2") && !all.contains("aHVudGVyMg"), "{lines:#?}");
-            assert!(lines[12].starts_with("13 user=\"bob\" "));
-        }
-    }
-
-    #[test]
-    fn secrets_are_shown_on_request_in_any_build() {
-        let mut bench = Bench::new(TraceLevel::Full, 0, true);
-        bench.client("A1 LOGIN bob hunter2\r\n", BEFORE);
-        bench.client("aHVudGVyMg==\r\n", Kind::SaslResponse);
-        let lines = bench.lines();
-        assert!(lines[0].ends_with("A1 LOGIN bob hunter2\\r\\n"), "{}", lines[0]);
-        assert!(lines[1].ends_with("aHVudGVyMg==\\r\\n"), "{}", lines[1]);
-    }
-
-    #[test]
-    fn users_of_sasl_are_known_once_logged_in() {
-        let mut bench = Bench::new(TraceLevel::Summary, 0, false);
-        bench.client("A1 AUTHENTICATE PLAIN\r\n", BEFORE);
-        bench.client("AGJvYgBodW50ZXIy\r\n", Kind::SaslResponse);
-        assert_eq!(bench.tap.user(), None);
-        bench.tap.authenticated();
-        assert_eq!(bench.tap.user(), Some("bob"));
-    }
 
     #[test]
     fn off_is_silent() {

@@ -5,19 +5,22 @@ use tracing::Level;
 use super::{
     queue::{Item, Lost, Next, Queue},
     record::Record,
-    render,
     sink::Sink,
 };
 
 /// Writes until the queue is closed and empty.
 pub(super) fn run(queue: &Queue, sink: &mut dyn Sink) {
+    let mut batch = Vec::new();
     loop {
-        match queue.next() {
-            Next::Write(Item::Line(record)) => sink.write(&record),
-            Next::Write(Item::Message(seen)) => sink.write(&render::record(*seen)),
+        match queue.next(&mut batch) {
+            Next::Write => batch.drain(..).for_each(|item| match item {
+                Item::Line(record) => sink.write(&record),
+                Item::Message(seen) => sink.show(&seen),
+            }),
             Next::Tell(lost) => sink.write(&loss(lost)),
             Next::End => break,
         }
+        sink.flush();
     }
     queue.finish();
 }
@@ -27,7 +30,7 @@ fn loss(lost: Lost) -> Record {
         "{} messages and {} log lines were not shown: the journal (or stderr) did not keep up",
         lost.messages, lost.lines
     );
-    Record::daemon(Level::WARN, message)
+    Record::new(Level::WARN, message)
 }
 
 #[cfg(test)]
@@ -38,7 +41,7 @@ mod tests {
         time::Duration,
     };
 
-    use super::*;
+    use super::{super::seen::Seen, *};
 
     /// Stalls at each record until it is told to go on.
     struct Stalled {
@@ -51,6 +54,10 @@ mod tests {
             self.written.send(record.message.clone()).unwrap();
             self.go_on.recv().unwrap();
         }
+
+        fn show(&mut self, _: &Seen) {}
+
+        fn flush(&mut self) {}
     }
 
     #[test]
@@ -59,7 +66,7 @@ mod tests {
         let (go_on, told_to) = channel();
         let (written, seen) = channel();
         let push = |n: u32| {
-            let record = Record::daemon(Level::INFO, n.to_string());
+            let record = Record::new(Level::INFO, n.to_string());
             queue.push(Item::Line(Box::new(record)));
         };
         let mut sink = Stalled { go_on: told_to, written };
@@ -67,17 +74,11 @@ mod tests {
             scope.spawn(|| run(&queue, &mut sink));
             push(0);
             assert_eq!(seen.recv().unwrap(), "0");
-            (1..6).for_each(push);
-            (0..4).for_each(|_| go_on.send(()).unwrap());
-            let rest: Vec<_> = seen.iter().take(3).collect();
-            assert_eq!(
-                rest,
-                [
-                    "1",
-                    "0 messages and 3 log lines were not shown: the journal (or stderr) did not keep up",
-                    "2",
-                ]
-            );
+            (1..8).for_each(push);
+            (0..6).for_each(|_| go_on.send(()).unwrap());
+            let rest: Vec<_> = seen.iter().take(5).collect();
+            let lost = "0 messages and 3 log lines were not shown: the journal (or stderr) did not keep up";
+            assert_eq!(rest, ["1", "2", "3", "4", lost]);
             assert!(queue.close(Duration::from_secs(60)));
         });
     }
