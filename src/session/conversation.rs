@@ -87,8 +87,11 @@ impl<'a, T: Tap> Conversation<'a, T> {
             }
             let (deadline, expired) = self.deadline();
             let told_to_stop = self.stopping.is_some();
-            // Whichever comes first; a login that waited long enough ends nothing.
-            let wake = self.logins.held_until().map_or(deadline, |at| at.min(deadline));
+            // Whichever comes first; a login that waited long enough ends nothing, nor does a message
+            // that is to be shown.
+            let shown = self.relay.tap().due().map(Instant::from_std);
+            let wake = [self.logins.held_until(), shown].into_iter().flatten();
+            let wake = wake.fold(deadline, Instant::min);
             // Ringing too early now and then costs less than moving it with each message.
             if wake < alarm.deadline() || alarm.is_elapsed() {
                 alarm.as_mut().reset(wake);
@@ -106,9 +109,11 @@ impl<'a, T: Tap> Conversation<'a, T> {
                     }
                 }
                 () = &mut alarm => {
-                    if Instant::now() >= deadline {
+                    let now = Instant::now();
+                    if now >= deadline {
                         return expired;
                     }
+                    self.show_what_is_due(now);
                 }
                 () = &mut cancelled, if !told_to_stop => {
                     self.stopping = Some(Instant::now() + self.timeouts.shutdown);
@@ -120,6 +125,7 @@ impl<'a, T: Tap> Conversation<'a, T> {
     /// Says what there is to say, delivers what there is to deliver, and closes both legs. When
     /// the proxy stops, for a bounded time only.
     pub(super) async fn close(mut self, ending: &Ending, stop: &CancellationToken) {
+        self.relay.tap().show();
         match ending {
             Ending::ServerClosed => self.relay.server_finished(),
             _ => {
@@ -171,6 +177,8 @@ impl<'a, T: Tap> Conversation<'a, T> {
         let heard_client = self.client.fill(cx).map_err(Ending::ClientLost)?;
         if heard_server || heard_client {
             self.last_heard = Instant::now();
+            // Where there is always more to do, no alarm rings.
+            self.show_what_is_due(self.last_heard);
         }
         let mut progress = heard_server || heard_client;
 
@@ -201,6 +209,12 @@ impl<'a, T: Tap> Conversation<'a, T> {
             });
         }
         Ok(progress)
+    }
+
+    fn show_what_is_due(&mut self, now: Instant) {
+        if self.relay.tap().due().is_some_and(|due| due <= now.into_std()) {
+            self.relay.tap().show();
+        }
     }
 
     fn write_to_server(&mut self, cx: &mut Context<'_>) -> bool {
