@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, sleep, timeout},
 };
-use tokio_util::io::{poll_read_buf, poll_write_buf};
+use tokio_util::io::poll_read_buf;
 
 use super::{
     buffers::{self, READ_SIZE},
@@ -35,7 +35,7 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(10);
 /// One side of a session.
 pub(super) struct Leg {
     stream: Box<dyn Stream>,
-    /// What it sent and nobody took in yet. With little of it reading goes on, to see its end.
+    /// What it sent and nobody took in yet. Reading goes on where there is room, to see its end.
     pub(super) inbox: BytesMut,
     /// It will send nothing more.
     pub(super) eof: bool,
@@ -62,11 +62,13 @@ impl Leg {
 
     /// Reads what is there, if there is room. Returns whether anything came, its end included.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.eof || self.inbox.len() >= READ_SIZE {
+        buffers::lend(&mut self.inbox);
+        let room = READ_SIZE.min(self.inbox.capacity()).saturating_sub(self.inbox.len());
+        if self.eof || room == 0 {
             return Ok(false);
         }
-        buffers::lend(&mut self.inbox);
-        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.inbox) {
+        let mut inbox = (&mut self.inbox).limit(room);
+        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut inbox) {
             Poll::Pending => {
                 buffers::give_back(&mut self.inbox);
                 Ok(false)
@@ -113,10 +115,11 @@ impl Leg {
     ) -> io::Result<bool> {
         let mut progress = false;
         while outbox.has_remaining() {
-            match poll_write_buf(Pin::new(&mut self.stream), cx, outbox) {
+            match Pin::new(&mut self.stream).poll_write(cx, outbox) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(_)) => {
+                Poll::Ready(Ok(count)) => {
+                    outbox.advance(count);
                     progress = true;
                     self.unflushed = true;
                 }
