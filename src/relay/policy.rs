@@ -1,5 +1,7 @@
 //! What passes: one table of capabilities, SASL mechanisms and commands, for both directions.
 
+use std::sync::Arc;
+
 use super::head::{CommandHead, word};
 
 /// Capabilities whose protocol stays lines and literals, so that the relay carries it as it is.
@@ -103,7 +105,7 @@ const MECHANISMS: &[&str] = &[
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Upper case.
-    allowed: Vec<String>,
+    allowed: Arc<[String]>,
 }
 
 impl Policy {
