@@ -222,7 +222,7 @@ impl<T: Tap> Relay<T> {
     fn multi_line_complete(&mut self) {
         let command = &self.commands.command;
         if !command.begun {
-            self.flow.literals_end(command.bytes.get(command.shown..).unwrap_or_default());
+            self.flow.literals_end();
         }
         if !self.hold_collected(Held::Whole) {
             self.send_whole();
@@ -398,7 +398,7 @@ impl<T: Tap> Relay<T> {
     fn abandon_literals(&mut self) {
         let command = &self.commands.command;
         if command.shown > 0 {
-            self.flow.literals_abandoned(command.unshown_literal());
+            self.flow.literals_end();
         }
     }
 

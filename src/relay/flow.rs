@@ -19,9 +19,10 @@ use imap_types::{
 use super::head::Condition;
 
 /// What is due from the client next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Due {
     /// Commands.
+    #[default]
     Command,
     /// Nothing: the server has to speak first.
     Nothing,
@@ -31,42 +32,25 @@ pub(super) enum Due {
     IdleDone,
 }
 
-/// Both states of one session.
-#[derive(Debug)]
+/// What is under way in one session.
+#[derive(Debug, Default)]
 pub(super) struct Flow {
-    server: Server,
-    client: Client,
+    /// There only while something is under way, as they take 2 KiB: between their flows they know
+    /// nothing.
+    states: Option<Box<States>>,
     due: Due,
     authenticating: bool,
     /// Challenges of the server that came before the one ahead of them was answered.
     challenges: u32,
 }
 
-impl Flow {
-    /// `preauth`: whether the server greeted with PREAUTH.
-    pub(super) fn new(preauth: bool) -> Self {
-        let mut options = server::Options::default();
-        options.crlf_relaxed = true;
-        options.max_literal_size = u32::MAX - 1;
-        options.max_command_size = u32::MAX;
-        let set = options.set_literal_accept_text("proxy: Literal accepted by proxy".to_owned());
-        debug_assert!(set.is_ok());
-        let kind = if preauth { GreetingKind::PreAuth } else { GreetingKind::Ok };
-        let greeting = Greeting { kind, code: None, text: Text::unvalidated("proxy") };
-        let mut client_options = client::Options::default();
-        client_options.discard_greeting = true;
-        let mut flow = Self {
-            server: Server::new(options, greeting),
-            client: Client::new(client_options),
-            due: Due::Command,
-            authenticating: false,
-            challenges: 0,
-        };
-        // The greeting that the client gets is the server's own.
-        drop(flow.drive_server());
-        flow
-    }
+#[derive(Debug)]
+struct States {
+    server: Server,
+    client: Client,
+}
 
+impl Flow {
     pub(super) fn due(&self) -> Due {
         self.due
     }
@@ -81,32 +65,26 @@ impl Flow {
         self.due != Due::Command && !self.authenticating
     }
 
-    /// Takes a line of a command that announces a literal to be collected. Returns what the client
-    /// shall get: the acceptance, or nothing for a literal that does not wait.
+    /// Takes a line of a command that announces a literal to be collected, and what came since the
+    /// last such line. Returns what the client shall get: the acceptance, or nothing for a literal that
+    /// does not wait.
     pub(super) fn literal(&mut self, line: &[u8]) -> Vec<u8> {
-        self.server.enqueue_input(line);
-        self.drive_server().0
+        let states = self.states.get_or_insert_default();
+        states.server.enqueue_input(line);
+        states.drive_server().0
     }
 
-    /// Takes what follows the last line that was given to [`Flow::literal`]: up to the end of the
-    /// command.
-    pub(super) fn literals_end(&mut self, rest: &[u8]) {
-        self.server.enqueue_input(rest);
-        drop(self.drive_server());
-    }
-
-    /// The same, for a command that is not collected to its end: `literal` is the content of the
-    /// last literal.
-    pub(super) fn literals_abandoned(&mut self, literal: &[u8]) {
-        self.server.enqueue_input(literal);
-        self.literals_end(b"\r\n");
+    /// No more literals of the command are collected.
+    pub(super) fn literals_end(&mut self) {
+        self.end();
     }
 
     /// Takes a complete AUTHENTICATE or IDLE command. One that does not decode starts nothing: the
     /// server's own opinion of it counts.
     pub(super) fn start(&mut self, line: &[u8]) {
-        self.server.enqueue_input(line);
-        let (tag, body) = match self.drive_server().1 {
+        let mut states = Box::<States>::default();
+        states.server.enqueue_input(line);
+        let (tag, body) = match states.drive_server().1 {
             // Without the initial response: the state has no need to know the secret.
             Some(server::Event::CommandAuthenticateReceived { command_authenticate: command }) => {
                 (command.tag, CommandBody::authenticate(command.mechanism))
@@ -116,20 +94,22 @@ impl Flow {
         };
         self.authenticating = !matches!(body, CommandBody::Idle);
         self.challenges = 0;
-        self.client.enqueue_command(Command { tag, body });
+        states.client.enqueue_command(Command { tag, body });
         if let Some(
             client::Event::AuthenticateStarted { .. } | client::Event::IdleCommandSent { .. },
-        ) = self.drive_client()
+        ) = states.drive_client()
         {
             self.due = Due::Nothing;
+            self.states = Some(states);
         }
     }
 
     /// The client's SASL response went to the server.
     pub(super) fn sasl_response_sent(&mut self) {
+        let Some(states) = &mut self.states else { return };
         let response = AuthenticateData::r#continue(Vec::new());
-        if self.client.set_authenticate_data(response).is_ok() {
-            self.drive_client();
+        if states.client.set_authenticate_data(response).is_ok() {
+            states.drive_client();
         }
         self.due = Due::Nothing;
         if let Some(left) = self.challenges.checked_sub(1) {
@@ -140,10 +120,7 @@ impl Flow {
 
     /// The line that ends IDLE went to the server.
     pub(super) fn idle_done_sent(&mut self) {
-        if self.client.set_idle_done().is_some() {
-            self.drive_client();
-        }
-        self.end_server_idle();
+        self.end();
     }
 
     /// The server sent a continuation request that no literal waits for.
@@ -156,21 +133,22 @@ impl Flow {
             }
             Due::Nothing | Due::IdleDone => {}
         }
-        self.client.enqueue_input(b"+ proxy\r\n");
-        let (accepted, due) = match self.drive_client() {
+        let Some(states) = &mut self.states else { return };
+        states.client.enqueue_input(b"+ proxy\r\n");
+        let (accepted, due) = match states.drive_client() {
             Some(client::Event::AuthenticateContinuationRequestReceived {
                 continuation_request,
                 ..
-            }) => (self.server.authenticate_continue(continuation_request), Due::SaslResponse),
+            }) => (states.server.authenticate_continue(continuation_request), Due::SaslResponse),
             Some(client::Event::IdleAccepted { continuation_request, .. }) => {
-                (self.server.idle_accept(continuation_request), Due::IdleDone)
+                (states.server.idle_accept(continuation_request), Due::IdleDone)
             }
             _ => return,
         };
         if accepted.is_ok() {
             self.due = due;
         }
-        drop(self.drive_server());
+        drop(states.drive_server());
     }
 
     /// The server sent a tagged status: `condition` is OK, NO or BAD.
@@ -178,34 +156,46 @@ impl Flow {
         if self.due == Due::Command {
             return;
         }
-        self.client
+        let Some(states) = &mut self.states else { return };
+        states
+            .client
             .enqueue_input(&[tag, b" ", condition.name().as_bytes(), b" proxy\r\n"].concat());
-        match self.drive_client() {
-            Some(client::Event::AuthenticateStatusReceived { status, .. }) => {
-                if self.server.authenticate_finish(status).is_ok() {
-                    self.due = Due::Command;
-                }
-                drop(self.drive_server());
-            }
-            Some(client::Event::IdleRejected { status, .. }) => {
-                if self.server.idle_reject(status).is_ok() {
-                    self.due = Due::Command;
-                    drop(self.drive_server());
-                } else {
-                    // The server ended an IDLE that it had accepted.
-                    self.end_server_idle();
-                }
-            }
-            _ => {}
+        // Of an IDLE, too, that the server had accepted before.
+        if let Some(
+            client::Event::AuthenticateStatusReceived { .. } | client::Event::IdleRejected { .. },
+        ) = states.drive_client()
+        {
+            self.end();
         }
     }
 
-    fn end_server_idle(&mut self) {
-        self.server.enqueue_input(b"DONE\r\n");
-        drop(self.drive_server());
+    fn end(&mut self) {
+        self.states = None;
         self.due = Due::Command;
     }
+}
 
+impl Default for States {
+    fn default() -> Self {
+        let mut options = server::Options::default();
+        options.crlf_relaxed = true;
+        options.max_literal_size = u32::MAX - 1;
+        options.max_command_size = u32::MAX;
+        let set = options.set_literal_accept_text("proxy: Literal accepted by proxy".to_owned());
+        debug_assert!(set.is_ok());
+        let text = Text::unvalidated("proxy");
+        let greeting = Greeting { kind: GreetingKind::Ok, code: None, text };
+        let mut client_options = client::Options::default();
+        client_options.discard_greeting = true;
+        let mut states =
+            Self { server: Server::new(options, greeting), client: Client::new(client_options) };
+        // The greeting that the client gets is the server's own.
+        drop(states.drive_server());
+        states
+    }
+}
+
+impl States {
     /// Runs the state until it needs input. Returns what it wrote and the last event: none for a
     /// message that does not decode.
     fn drive_server(&mut self) -> (Vec<u8>, Option<server::Event>) {
@@ -241,13 +231,13 @@ mod tests {
 
     #[test]
     fn literals_are_accepted() {
-        let mut flow = Flow::new(false);
+        let mut flow = Flow::default();
         assert_eq!(flow.literal(b"A1 LOGIN {5}\r\n"), b"+ proxy: Literal accepted by proxy\r\n");
         assert_eq!(flow.literal(b"alice {6+}\r\n"), b"");
-        flow.literals_end(b"secret\r\n");
+        flow.literals_end();
         // Nonsense, cut short, does not disturb what follows.
         assert_eq!(flow.literal(b"(( {3}\r\n"), b"+ proxy: Literal accepted by proxy\r\n");
-        flow.literals_abandoned(b"abc");
+        flow.literals_end();
         assert_eq!(flow.due(), Due::Command);
         flow.start(b"A2 IDLE\r\n");
         assert_eq!(flow.due(), Due::Nothing);
@@ -256,7 +246,7 @@ mod tests {
     #[test]
     fn authenticate() {
         for condition in [Ok, No, Bad] {
-            let mut flow = Flow::new(false);
+            let mut flow = Flow::default();
             for line in [
                 &b"A1 AUTHENTICATE PLAIN\r\n"[..],
                 b"A1 authenticate SCRAM-SHA-256 biwsbj1hLHI9Yg==\n",
@@ -289,7 +279,7 @@ mod tests {
 
     #[test]
     fn idle() {
-        let mut flow = Flow::new(true);
+        let mut flow = Flow::default();
         for condition in [Ok, No, Bad] {
             for accepted in [false, true] {
                 flow.start(b"A1 IDLE\r\n");
@@ -311,7 +301,7 @@ mod tests {
 
     #[test]
     fn what_does_not_decode_starts_nothing() {
-        let mut flow = Flow::new(false);
+        let mut flow = Flow::default();
         for line in [
             &b"A1 AUTHENTICATE\r\n"[..],
             b"A+1 IDLE\r\n",

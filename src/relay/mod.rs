@@ -140,7 +140,7 @@ impl<T: Tap> Relay<T> {
             policy,
             commands: Commands::default(),
             responses: Responses::default(),
-            flow: Flow::new(false),
+            flow: Flow::default(),
             outstanding: Outstanding::new(limits.unanswered_commands),
             limits,
             non_sync: NonSync::default(),

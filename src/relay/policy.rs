@@ -1,5 +1,7 @@
 //! What passes: one table of capabilities, SASL mechanisms and commands, for both directions.
 
+use std::sync::Arc;
+
 use memchr::memchr;
 
 use super::head::{CommandHead, word};
@@ -105,7 +107,7 @@ const MECHANISMS: &[&str] = &[
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Upper case.
-    allowed: Vec<String>,
+    allowed: Arc<[String]>,
 }
 
 impl Policy {

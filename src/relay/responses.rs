@@ -6,7 +6,6 @@ use memchr::memchr_iter;
 use super::{
     Fault, Kind, Party, Phase, Relay, Tap, capability,
     commands::{Continuation, take_up_to},
-    flow::Flow,
     head::{Condition, ResponseHead},
     line::{self, Tail},
     outstanding::Purpose,
@@ -231,7 +230,6 @@ impl<T: Tap> Relay<T> {
                 ));
             }
             ResponseHead::Status(Condition::Preauth) => {
-                self.flow = Flow::new(true);
                 self.tap.authenticated();
                 Phase::Authenticated
             }

@@ -38,11 +38,6 @@ impl Command {
         self.bytes.get(self.line_start..).unwrap_or_default()
     }
 
-    /// The literal before the current line, of which [`super::flow::Flow`] has not seen the content.
-    pub(super) fn unshown_literal(&self) -> &[u8] {
-        self.bytes.get(self.shown..self.line_start).unwrap_or_default()
-    }
-
     /// Notes what the first line says.
     pub(super) fn identify(&mut self, head: &CommandHead<'_>) {
         self.tag = head.proper_tag().map(Into::into);

@@ -81,7 +81,7 @@ pub(super) async fn origin(
     if !setup.balancers.iter().any(|trusted| trusted.contains(&balancer)) {
         return Ok(direct);
     }
-    let announced = timeout(setup.timeouts.handshake, announcement(socket)).await;
+    let announced = Box::pin(timeout(setup.timeouts.handshake, announcement(socket))).await;
     match announced.unwrap_or(Err(What::Timeout)) {
         // In version 1, HAProxy announces its checks like this.
         Ok(Announcement::Client(origin)) => {

@@ -90,7 +90,8 @@ pub async fn run(
                     (Some(origin), ending)
                 }
                 Err(refused) => {
-                    return refusal::refuse(socket, origin, refused, &setup, &stop).await;
+                    // On the heap, as all that an idle session does not need.
+                    return Box::pin(refusal::refuse(socket, origin, refused, &setup, &stop)).await;
                 }
             }
         }
@@ -99,6 +100,8 @@ pub async fn run(
     report::ended(&ending, peer, origin.as_ref(), &id, &setup);
 }
 
+/// Only the conversation is part of the session's task: it is where a session spends its life, and
+/// what comes before and after needs several times its room.
 async fn serve(
     socket: TcpStream,
     origin: &mut Origin,
@@ -106,11 +109,24 @@ async fn serve(
     setup: &Setup,
     stop: &CancellationToken,
 ) -> Ending {
-    let timeouts = &setup.timeouts;
-    let mut client_leg = match unless_stopped(stop, arrive(socket, origin, setup)).await {
-        Ok(stream) => Leg::new(stream),
+    let mut conversation = match Box::pin(introduce(socket, origin, id, setup, stop)).await {
+        Ok(conversation) => conversation,
         Err(ending) => return ending,
     };
+    let ending = conversation.run(stop).await;
+    Box::pin(conversation.close(&ending, stop)).await;
+    ending
+}
+
+/// Brings client and server together. Where that fails, the client was told.
+async fn introduce<'a>(
+    socket: TcpStream,
+    origin: &mut Origin,
+    id: &'a SessionId,
+    setup: &'a Setup,
+    stop: &CancellationToken,
+) -> Result<Conversation<'a, SessionTap>, Ending> {
+    let mut client_leg = Leg::new(unless_stopped(stop, arrive(socket, origin, setup)).await?);
     let client = origin.client;
     let server = setup.upstream.address.to_string();
     tracing::debug!(
@@ -132,13 +148,10 @@ async fn serve(
         let until = logins.deadline();
         let conversing = start_tls::converse(&mut client_leg, &mut relay, until);
         if let Err(ending) = unless_stopped(stop, conversing).await {
-            return turn_away(client_leg, relay, ending, setup).await;
+            return Err(turn_away(client_leg, relay, ending, setup).await);
         }
         let shaking = shake_hands(client_leg.into_stream(), tls, origin, setup);
-        client_leg = match unless_stopped(stop, shaking).await {
-            Ok(stream) => Leg::new(stream),
-            Err(ending) => return ending,
-        };
+        client_leg = Leg::new(unless_stopped(stop, shaking).await?);
         relay.tap().client_showed(origin.subject.clone());
         relay.tls_established();
     }
@@ -148,14 +161,12 @@ async fn serve(
             ending = client_leg.gone() => Err(ending),
         }
     };
-    let server_leg = match unless_stopped(stop, connecting).await {
-        Ok(leg) => leg,
-        Err(ending) => return turn_away(client_leg, relay, ending, setup).await,
-    };
-    let mut conversation = Conversation::new(client_leg, server_leg, relay, timeouts, logins);
-    let ending = conversation.run(stop).await;
-    conversation.close(&ending, stop).await;
-    ending
+    match unless_stopped(stop, connecting).await {
+        Ok(server_leg) => {
+            Ok(Conversation::new(client_leg, server_leg, relay, &setup.timeouts, logins))
+        }
+        Err(ending) => Err(turn_away(client_leg, relay, ending, setup).await),
+    }
 }
 
 /// What comes of `work`, unless the proxy stops first. What needs no waiting is done all the same: so
