@@ -89,8 +89,7 @@ impl<T: Tap> Relay<T> {
             if !line::is_plain_data(line) {
                 break;
             }
-            self.tap.line(Party::Server, line);
-            self.tap.end(Party::Server, Party::Client, Kind::Response);
+            self.tap.message(Party::Server, Party::Client, Kind::Response, line);
             passed = end + 1;
         }
         self.to_client.extend_from_slice(input.split_at(passed).0);

@@ -86,8 +86,11 @@ impl<'a, T: Tap> Conversation<'a, T> {
             }
             let (deadline, expired) = self.deadline();
             let told_to_stop = self.stopping.is_some();
-            // Whichever comes first; a login that waited long enough ends nothing.
-            let wake = self.logins.held_until().map_or(deadline, |at| at.min(deadline));
+            // Whichever comes first; a login that waited long enough ends nothing, nor does a message
+            // that is to be shown.
+            let shown = self.relay.tap().due().map(Instant::from_std);
+            let wake = [self.logins.held_until(), shown].into_iter().flatten();
+            let wake = wake.fold(deadline, Instant::min);
             let steps = poll_fn(|cx| match self.step(cx) {
                 Ok(false) => Poll::Pending,
                 Ok(true) => Poll::Ready(Ok(())),
@@ -98,7 +101,7 @@ impl<'a, T: Tap> Conversation<'a, T> {
                 stepped = timeout_at(wake, steps) => match stepped {
                     Ok(Ok(())) => {}
                     Ok(Err(ending)) => return ending,
-                    Err(_) if wake < deadline => {}
+                    Err(_) if wake < deadline => self.relay.tap().show(),
                     Err(_) => return expired,
                 },
                 () = &mut cancelled, if !told_to_stop => {
@@ -111,6 +114,7 @@ impl<'a, T: Tap> Conversation<'a, T> {
     /// Says what there is to say, delivers what there is to deliver, and closes both legs. When
     /// the proxy stops, for a bounded time only.
     pub(super) async fn close(mut self, ending: &Ending, stop: &CancellationToken) {
+        self.relay.tap().show();
         match ending {
             Ending::ServerClosed => self.relay.server_finished(),
             _ => {
@@ -162,6 +166,11 @@ impl<'a, T: Tap> Conversation<'a, T> {
         let heard_client = self.client.fill(cx).map_err(Ending::ClientLost)?;
         if heard_server || heard_client {
             self.last_heard = Instant::now();
+            let due = self.relay.tap().due();
+            // Where there is always more to do, no timer runs out.
+            if due.is_some_and(|due| due <= self.last_heard.into_std()) {
+                self.relay.tap().show();
+            }
         }
         let mut progress = heard_server || heard_client;
 
