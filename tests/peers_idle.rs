@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::bench::{Bench, exchange};
+use common::{
+    bench::{Bench, exchange},
+    peer::transfer,
+};
 
 #[test]
 fn idle_ends_by_done() {
@@ -13,6 +16,19 @@ fn idle_ends_by_done() {
     client.expect("* 4 EXISTS\r\n");
     exchange(&mut client, &mut server, b"DONE\r\n", b"A1 OK done\r\n");
     exchange(&mut client, &mut server, b"A2 NOOP\r\n", b"A2 OK still here\r\n");
+}
+
+/// Messages that may be shown together with the next ones do not wait for them.
+#[test]
+fn what_the_server_tells_is_shown_while_nothing_else_happens() {
+    let bench = Bench::insecure();
+    let (mut client, mut server) = bench.logged_in();
+    exchange(&mut client, &mut server, b"A1 IDLE\r\n", b"+ idling\r\n");
+    server.send("* 4 EXISTS\r\n");
+    client.expect("* 4 EXISTS\r\n");
+    bench.proxy.wait_log("server→client * EXISTS (12 bytes)");
+    transfer(&mut server, &mut client, b"* 5 EXISTS\r\n* 6 EXISTS\r\n");
+    bench.proxy.wait_log("server→client * EXISTS, 2 messages (24 bytes)");
 }
 
 /// A bare `+` and a status without text are as good as any.

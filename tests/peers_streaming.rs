@@ -2,9 +2,12 @@
 
 mod common;
 
+use std::time::Instant;
+
 use common::{
     bench::{Bench, COMBINATIONS, Encryption::Insecure, exchange, log_in},
     peer::{Peer, transfer},
+    proxy::DEADLINE,
 };
 
 /// What a client gets for each synchronizing literal that the proxy collects.
@@ -12,6 +15,20 @@ const ACCEPTED: &str = "+ proxy: Literal accepted by proxy\r\n";
 
 /// The shipped limit for collected literals, and one byte more.
 const LARGE: usize = 4097;
+
+#[test]
+fn responses_without_end_are_shown_while_they_come() {
+    let bench = Bench::insecure();
+    let (mut client, mut server) = bench.logged_in();
+    client.send("A1 FETCH 1:* (FLAGS)\r\n");
+    server.expect("A1 FETCH 1:* (FLAGS)\r\n");
+    let responses = "* 1 FETCH (FLAGS (\\Seen))\r\n".repeat(1000);
+    let (begin, mark) = (Instant::now(), bench.proxy.mark());
+    while !bench.proxy.log_after(mark).contains("server→client * FETCH, ") {
+        assert!(begin.elapsed() < DEADLINE, "nothing of them is shown");
+        transfer(&mut server, &mut client, responses.as_bytes());
+    }
+}
 
 #[test]
 fn large_literals_are_negotiated_with_the_server() {

@@ -1,5 +1,7 @@
 //! The bounded copy of one message, taken while it passes.
 
+use std::borrow::Cow;
+
 use memchr::{memchr2, memrchr};
 use zeroize::Zeroize;
 
@@ -16,6 +18,9 @@ pub(super) struct Keep {
 
 /// Of all literals of one message together, whatever [`Keep::literal`] says.
 pub(super) const ALL_LITERALS: usize = 64 * 1024;
+
+/// Bytes that are kept for the next message: enough for most.
+const ROOM: usize = 128;
 
 /// The head of a message: its bytes as they came, less what was too long. Wiped when dropped.
 #[derive(Default)]
@@ -107,7 +112,10 @@ impl Capture {
 
     /// The message with at most `max_body` bytes of each literal: the rest is replaced by a
     /// marker such as `<1234 bytes>`, and announced such that the message still decodes.
-    pub(super) fn elided(&self, max_body: usize) -> Vec<u8> {
+    pub(super) fn elided(&self, max_body: usize) -> Cow<'_, [u8]> {
+        if self.literals.is_empty() {
+            return Cow::Borrowed(&self.bytes);
+        }
         let mut out = Vec::with_capacity(self.bytes.len() + 24 * self.literals.len());
         let mut from = 0;
         for literal in &self.literals {
@@ -126,7 +134,16 @@ impl Capture {
             out.extend_from_slice(marker.as_bytes());
         }
         out.extend_from_slice(self.bytes.get(from..).unwrap_or_default());
-        out
+        Cow::Owned(out)
+    }
+
+    /// Forgets the message; little room is kept for the next.
+    pub(super) fn clear(&mut self) {
+        self.bytes.as_mut_slice().zeroize();
+        self.bytes.clear();
+        self.bytes.shrink_to(ROOM);
+        self.literals = Vec::new();
+        (self.size, self.content, self.cut) = (0, 0, false);
     }
 }
 
@@ -190,7 +207,7 @@ mod tests {
     }
 
     fn elided(parts: &[(&str, &str)], max_body: usize) -> String {
-        String::from_utf8(message(parts, KEEP).elided(max_body)).unwrap()
+        String::from_utf8(message(parts, KEEP).elided(max_body).into_owned()).unwrap()
     }
 
     #[test]

@@ -331,6 +331,21 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_that_listens_anew_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let mut sender = Messages::to(path.clone()).unwrap();
+        for _ in 0..2 {
+            let journal = UnixDatagram::bind(&path).unwrap();
+            sender.send(&message());
+            assert!(journal.recv(&mut [0; 4096]).unwrap() > 0);
+            std::fs::remove_file(&path).unwrap();
+        }
+        // Lost, without harm.
+        sender.send(&message());
+    }
+
+    #[test]
     fn the_largest_message_fits_into_a_datagram() {
         // Three bytes each, which are escaped as eight.
         let text = "\u{202e}".repeat(ALL_LITERALS / 3);

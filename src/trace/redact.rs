@@ -29,7 +29,11 @@ pub(super) struct Learnt {
 }
 
 /// A command, or what stood where one is due.
-pub(super) fn command(capture: &Capture, authenticated: bool, max_body: usize) -> (Shown, Learnt) {
+pub(super) fn command(
+    capture: &Capture,
+    authenticated: bool,
+    max_body: Option<usize>,
+) -> (Shown, Learnt) {
     let Some(head) = command::head(capture.first_line()) else { return withhold_all(capture) };
     if head.is("LOGIN") {
         return login(capture, &head);
@@ -37,14 +41,14 @@ pub(super) fn command(capture: &Capture, authenticated: bool, max_body: usize) -
     if head.is("AUTHENTICATE") {
         return authenticate(capture, &head);
     }
-    let content = Content::of(capture, max_body);
     let harmless = if authenticated {
-        !mentions_login(content.bytes()) || decodes(&content)
+        let shown = capture.elided(max_body.unwrap_or(0));
+        !mentions_login(&shown) || (!capture.is_cut() && decodes(&shown))
     } else {
         head.is_bare() || is_harmless_before_login(&head)
     };
     if harmless {
-        return (named(&head, content), Learnt::default());
+        return (named(&head, Content::of(capture, max_body)), Learnt::default());
     }
     if !head.is_known() {
         return withhold_all(capture);
@@ -65,7 +69,7 @@ pub(super) fn sasl_response(capture: &Capture, first: Option<&'static str>) -> (
 }
 
 /// The line that ends IDLE.
-pub(super) fn idle_done(capture: &Capture, max_body: usize) -> (Shown, Learnt) {
+pub(super) fn idle_done(capture: &Capture, max_body: Option<usize>) -> (Shown, Learnt) {
     if relay::line_content(capture.kept()).eq_ignore_ascii_case(b"DONE") {
         let name = Some("DONE".to_owned());
         return (
@@ -77,7 +81,7 @@ pub(super) fn idle_done(capture: &Capture, max_body: usize) -> (Shown, Learnt) {
 }
 
 /// The same commands and lines, with all their secrets.
-pub(super) fn reveal(capture: &Capture, is_sasl: bool, max_body: usize) -> Shown {
+pub(super) fn reveal(capture: &Capture, is_sasl: bool, max_body: Option<usize>) -> Shown {
     let head = command::head(capture.first_line()).filter(|_| !is_sasl);
     let credentials = |head: &Head<'_>| head.is("LOGIN") || head.is("AUTHENTICATE");
     // The codec's Debug print would hide them.
@@ -199,9 +203,8 @@ fn mentions_login(line: &[u8]) -> bool {
 }
 
 /// Whether the codec knows what it is. Takes its time: only asked when in doubt.
-fn decodes(content: &Content) -> bool {
-    let kind = Kind::Command { authenticated: true };
-    matches!(content, Content::Whole { bytes, .. } if render::decoded(kind, bytes, 0).is_some())
+fn decodes(command: &[u8]) -> bool {
+    render::decoded(Kind::Command { authenticated: true }, command, 0).is_some()
 }
 
 /// Nothing but the size.
@@ -231,7 +234,7 @@ mod tests {
     };
 
     fn client(message: &str, authenticated: bool) -> String {
-        let (shown, _) = command(&captured(message), authenticated, 0);
+        let (shown, _) = command(&captured(message), authenticated, Some(0));
         let all = text(&shown);
         assert!(!format!("{shown:?}").contains("secret"), "{message:?}: {shown:?}");
         all
@@ -344,13 +347,13 @@ mod tests {
         assert!(learnt.secrets.iter().any(|secret| secret.as_slice() == b"secret"));
         assert!(!learnt.secrets.iter().any(|secret| secret.as_slice() == b"bob"));
         assert_eq!(text(&sasl_response(&captured("*\r\n"), None).0), "* (cancelled)");
-        assert_eq!(text(&idle_done(&captured("done\r\n"), 0).0), "done");
-        assert_eq!(text(&idle_done(&captured("secret\r\n"), 0).0), "<6 bytes withheld>");
+        assert_eq!(text(&idle_done(&captured("done\r\n"), Some(0)).0), "done");
+        assert_eq!(text(&idle_done(&captured("secret\r\n"), Some(0)).0), "<6 bytes withheld>");
     }
 
     #[test]
     fn nothing_is_withheld_when_secrets_are_to_be_revealed() {
-        let shown = |line, is_sasl| text(&reveal(&captured(line), is_sasl, 0));
+        let shown = |line, is_sasl| text(&reveal(&captured(line), is_sasl, Some(0)));
         assert_eq!(shown("A1 LOGIN bob pwd\r\n", false), "revealed A1 LOGIN bob pwd\r\n");
         assert_eq!(shown("AGJvYg==\r\n", true), "revealed AGJvYg==\r\n");
         assert_eq!(shown("A1 SELECT pwd\r\n", false), "A1 SELECT pwd");
@@ -393,7 +396,7 @@ mod tests {
                 String::from_utf8(before).unwrap(),
                 String::from_utf8(after).unwrap()
             );
-            let (shown, learnt) = command(&captured(&message), false, 0);
+            let (shown, learnt) = command(&captured(&message), false, Some(0));
             if !is_user(&message) {
                 assert!(!text(&shown).contains("hunter2"), "{message:?}: {shown:?}");
                 assert_eq!(learnt.user.filter(|user| user.contains("hunter2")), None);

@@ -15,7 +15,7 @@ pub(super) fn response(
     capture: &Capture,
     authenticated: bool,
     secrets: &Secrets,
-    max_body: usize,
+    max_body: Option<usize>,
 ) -> Shown {
     let head = Head::read(capture.first_line());
     let kept = capture.kept();
@@ -56,7 +56,7 @@ pub(super) fn challenge(capture: &Capture) -> Shown {
 }
 
 /// The same, with the secrets in it.
-pub(super) fn reveal(capture: &Capture, is_sasl: bool, max_body: usize) -> Shown {
+pub(super) fn reveal(capture: &Capture, is_sasl: bool, max_body: Option<usize>) -> Shown {
     Head::read(capture.first_line()).shown(if is_sasl {
         Content::Revealed(capture.kept().to_vec())
     } else {
@@ -134,9 +134,9 @@ mod tests {
     /// What a server's line looks like after a client's.
     fn after(client: &str, server: &str) -> String {
         let mut secrets = Secrets::default();
-        let (_, learnt) = redact::command(&captured(client), false, 0);
+        let (_, learnt) = redact::command(&captured(client), false, Some(0));
         learnt.secrets.iter().for_each(|secret| secrets.add(secret));
-        text(&response(&captured(server), false, &secrets, 0))
+        text(&response(&captured(server), false, &secrets, Some(0)))
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
             ("HTTP/1.1 400 Bad\r\n", None, None),
             ("*\r\n", None, None),
         ] {
-            let shown = response(&captured(line), true, &none, 0);
+            let shown = response(&captured(line), true, &none, Some(0));
             assert_eq!((shown.tag.as_deref(), shown.name.as_deref()), (tag, name), "{line:?}");
         }
     }

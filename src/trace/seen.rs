@@ -72,18 +72,12 @@ impl Shown {
 }
 
 impl Content {
-    /// A message without secrets, with at most `max_body` bytes of each literal.
-    pub(super) fn of(capture: &Capture, max_body: usize) -> Self {
-        let bytes = capture.elided(max_body);
+    /// A message without secrets, with at most `max_body` bytes of each literal; nothing of it where
+    /// only tag and name are shown.
+    pub(super) fn of(capture: &Capture, max_body: Option<usize>) -> Self {
+        let Some(max_body) = max_body else { return Self::Nothing };
+        let bytes = capture.elided(max_body).into_owned();
         if capture.is_cut() { Self::Cut(bytes) } else { Self::Whole { bytes, remark: None } }
-    }
-
-    /// What there is to show of the message itself.
-    pub(super) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Whole { bytes, .. } | Self::Cut(bytes) | Self::Revealed(bytes) => bytes,
-            Self::Instead(_) | Self::Nothing => &[],
-        }
     }
 }
 

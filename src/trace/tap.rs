@@ -130,8 +130,10 @@ impl SessionTap {
     /// Shows the message that was copied, or holds it back as the first of a run.
     fn copied(&mut self, from: Party, to: Party, kind: Kind) {
         self.show();
-        let capture = mem::take(self.capture(from));
-        let shown = self.shown(&capture, kind);
+        let mut capture = mem::take(self.capture(from));
+        let (shown, size) = (self.shown(&capture, kind), capture.size());
+        capture.clear();
+        *self.capture(from) = capture;
         if self.queue.is_overrun() {
             return self.queue.lose(1);
         }
@@ -144,7 +146,7 @@ impl SessionTap {
             from,
             to,
             kind,
-            size: capture.size(),
+            size,
             bound: TEXT + self.options.max_body.min(ALL_LITERALS),
             shown,
         });
@@ -170,7 +172,7 @@ impl SessionTap {
     }
 
     fn shown(&mut self, capture: &Capture, kind: Kind) -> Shown {
-        let max_body = self.options.max_body;
+        let max_body = (self.options.level == TraceLevel::Full).then_some(self.options.max_body);
         let (shown, learnt) = match kind {
             Kind::Command { authenticated } => {
                 self.login.authenticated |= authenticated;
