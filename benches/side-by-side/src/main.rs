@@ -1,0 +1,177 @@
+//! Measures imap-proxy beside other proxies, all in front of the same server: see
+//! `benches/README.md`.
+
+mod client;
+mod mail;
+mod proxies;
+mod rows;
+mod stub;
+mod table;
+mod tls;
+mod usage;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use client::Target;
+use proxies::{Builds, Proxy, Running};
+use rows::{Effort, Row};
+use stub::Stub;
+use table::Results;
+
+/// Measures imap-proxy beside other proxies
+#[derive(Parser)]
+struct Cli {
+    /// Rows to measure; all when left out
+    #[arg(long, value_enum, value_delimiter = ',')]
+    rows: Vec<Row>,
+    /// Proxies to measure; all but those of another build when left out
+    #[arg(long, value_enum, value_delimiter = ',')]
+    proxies: Vec<Proxy>,
+    /// Only without TLS, or only with TLS on the client's side
+    #[arg(long, value_enum)]
+    only: Option<Encryption>,
+    /// How often to measure each
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds for each timed row
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Idle sessions, for their memory
+    #[arg(long, default_value_t = 1000)]
+    idle: usize,
+    /// One round of 0.1 s each and of 50 idle sessions: shows that it works, says nothing of speed
+    #[arg(long)]
+    quick: bool,
+    /// The program to measure; when left out, the one beside this one
+    #[arg(long, value_name = "PATH")]
+    imap_proxy: Option<PathBuf>,
+    /// Another build to measure beside it
+    #[arg(long, value_name = "PATH")]
+    other: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Encryption {
+    /// Without TLS
+    Plain,
+    /// TLS from the client to the proxy
+    Tls,
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    let started = Instant::now();
+    let plan = Plan::new(cli)?;
+    let mut results = Results::default();
+    for round in 1..=plan.rounds {
+        for encryption in plan.encryptions() {
+            eprintln!("round {round} of {}, {encryption:?}", plan.rounds);
+            plan.round(encryption, &mut results)?;
+        }
+    }
+    print!("{results}");
+    println!("\nIt took {:.0} s.", started.elapsed().as_secs_f64());
+    Ok(if results.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Plan {
+    rows: Vec<Row>,
+    proxies: Vec<Proxy>,
+    only: Option<Encryption>,
+    rounds: usize,
+    effort: Effort,
+    builds: Builds,
+    stub: Stub,
+}
+
+impl Plan {
+    fn new(cli: Cli) -> Result<Self> {
+        let beside = || -> Result<PathBuf> { Ok(env::current_exe()?.with_file_name("imap-proxy")) };
+        let ours = match cli.imap_proxy {
+            Some(path) => path,
+            None => beside()?,
+        };
+        let ours = ours.canonicalize().with_context(|| format!("no program {}", ours.display()))?;
+        let other = cli.other.map(|path| path.canonicalize()).transpose().context("--other")?;
+        let of = |all: &[Proxy]| -> Vec<Proxy> {
+            all.iter().copied().filter(|proxy| *proxy <= Proxy::Full || other.is_some()).collect()
+        };
+        let mut proxies =
+            if cli.proxies.is_empty() { of(Proxy::value_variants()) } else { cli.proxies };
+        proxies.sort_unstable();
+        let mut rows = if cli.rows.is_empty() { Row::value_variants().into() } else { cli.rows };
+        // Memory first: what the other rows leave behind would count as free.
+        rows.sort_unstable();
+        let effort = if cli.quick {
+            Effort { time: Duration::from_millis(100), idle: 50 }
+        } else {
+            Effort { time: Duration::from_secs_f64(cli.seconds), idle: cli.idle }
+        };
+        Ok(Self {
+            rows,
+            proxies,
+            only: cli.only,
+            rounds: if cli.quick { 1 } else { cli.rounds },
+            effort,
+            builds: Builds { ours, other },
+            stub: Stub::start()?,
+        })
+    }
+
+    fn encryptions(&self) -> impl Iterator<Item = Encryption> + use<> {
+        let only = self.only;
+        let wanted = move |encryption: &Encryption| only.is_none_or(|only| only == *encryption);
+        [Encryption::Plain, Encryption::Tls].into_iter().filter(wanted)
+    }
+
+    /// Starts all proxies, and measures each row with one after the other, so that a bad moment of
+    /// the machine is bad for all of them.
+    fn round(&self, encryption: Encryption, results: &mut Results) -> Result<()> {
+        let dir = tempfile::Builder::new()
+            .prefix("side-by-side")
+            // Some of the proxies are other users.
+            .permissions(Permissions::from_mode(0o755))
+            .tempdir()?;
+        let config = Arc::new(tls::identity(dir.path())?);
+        let target = Target {
+            address: self.stub.imap,
+            tls: (encryption == Encryption::Tls).then(|| config.clone()),
+        };
+        let mut running = BTreeMap::<Proxy, Running>::new();
+        for proxy in self.proxies.iter().copied() {
+            if encryption == Encryption::Tls || proxy.has_plain() {
+                match proxy.start(dir.path(), &self.builds, self.stub, target.clone()) {
+                    Ok(started) => drop(running.insert(proxy, started)),
+                    Err(error) => results.fail(encryption, None, proxy, &error),
+                }
+            }
+        }
+        for row in self.rows.iter().copied() {
+            if encryption == Encryption::Plain && row == Row::Resume {
+                continue;
+            }
+            for (proxy, running) in &running {
+                running.unseen();
+                let sample = row
+                    .measure(&running.target, running.tree(), self.effort)
+                    .with_context(|| format!("{row}, {proxy}, {encryption:?}"));
+                match sample {
+                    Ok(sample) => results.add(encryption, row, *proxy, sample, running.unseen()),
+                    Err(error) => results.fail(encryption, Some(row), *proxy, &error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
