@@ -208,3 +208,51 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::BufRead as _, net::TcpListener, thread};
+
+    use super::*;
+
+    fn bulk() -> Bulk {
+        Bulk { command: "FETCH 1:2 (FLAGS)".to_owned(), untagged: "* 1 FETCH\r\n".repeat(9).into() }
+    }
+
+    /// What a client makes of a server that greets, and gives these answers to its commands.
+    fn fetch(answers: &[&str]) -> Result<usize> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let target = Target { address: listener.local_addr()?, tls: None };
+        thread::scope(|scope| {
+            scope.spawn(move || -> io::Result<()> {
+                let (mut stream, _) = listener.accept()?;
+                stream.write_all(b"* OK ready\r\n")?;
+                let mut commands = io::BufReader::new(stream.try_clone()?).lines();
+                for answer in answers {
+                    commands.next().transpose()?;
+                    stream.write_all(answer.as_bytes())?;
+                }
+                Ok(())
+            });
+            let mut client = Client::connect(&target, None)?;
+            answers.iter().try_fold(0, |total, _| Ok(total + client.fetch(&bulk())?))
+        })
+    }
+
+    #[test]
+    fn what_is_lost_or_changed_is_noticed() {
+        let untagged = "* 1 FETCH\r\n".repeat(9);
+        let good = |n| format!("{untagged}A000000{n} OK done\r\n");
+        assert_eq!(fetch(&[&good(1), &good(2)]).ok(), Some(good(1).len() + good(2).len()));
+
+        let lost = good(1).replacen('*', "", 1);
+        let more = good(1).replacen('*', "**", 1);
+        let changed = good(1).replacen("1 FETCH", "2 FETCH", 1);
+        let other_tag = good(2);
+        let refused = format!("{untagged}A0000001 NO done\r\n");
+        let behind = format!("{}.", good(1));
+        for bad in [lost, more, changed, other_tag, refused, behind] {
+            assert!(fetch(&[&bad]).is_err(), "{bad:?} passes");
+        }
+    }
+}

@@ -21,26 +21,24 @@ pub static FETCH_BODIES: LazyLock<Bulk> = LazyLock::new(|| {
     let body = str::from_utf8(&MESSAGE).unwrap_or_default();
     Bulk {
         command: format!("FETCH 1:{BODIES} (UID BODY[])"),
-        untagged: (1..=BODIES)
-            .map(|n| format!("* {n} FETCH (UID {n} BODY[] {{{BODY}}}\r\n{body})\r\n"))
-            .collect::<String>()
-            .into(),
+        untagged: answers(BODIES, |n| {
+            format!("* {n} FETCH (UID {n} BODY[] {{{BODY}}}\r\n{body})\r\n")
+        }),
     }
 });
 
 /// Many short lines.
 pub static FETCH_FLAGS: LazyLock<Bulk> = LazyLock::new(|| Bulk {
     command: format!("FETCH 1:{FLAGS} (UID FLAGS)"),
-    untagged: (1..=FLAGS)
-        .map(|n| format!("* {n} FETCH (UID {} FLAGS ({}))\r\n", n + 70_000, flags(n)))
-        .collect::<String>()
-        .into(),
+    untagged: answers(FLAGS, |n| {
+        format!("* {n} FETCH (UID {} FLAGS ({}))\r\n", n + 70_000, flags(n))
+    }),
 });
 
 /// Lines of about a kibibyte, one in eight with a literal.
 pub static FETCH_ENVELOPES: LazyLock<Bulk> = LazyLock::new(|| Bulk {
     command: format!("FETCH 1:{ENVELOPES} (UID RFC822.SIZE ENVELOPE BODYSTRUCTURE)"),
-    untagged: (1..=ENVELOPES).map(envelope).collect::<String>().into(),
+    untagged: answers(ENVELOPES, envelope),
 });
 
 /// One mail: a few headers, and an attachment in base64.
@@ -64,6 +62,11 @@ pub static MESSAGE: LazyLock<Bytes> = LazyLock::new(|| {
     mail.truncate(BODY);
     mail.into()
 });
+
+/// So many answers, one behind the other.
+fn answers(count: usize, answer: impl Fn(usize) -> String) -> Bytes {
+    (1..=count).map(answer).collect::<Vec<_>>().concat().into()
+}
 
 fn flags(n: usize) -> &'static str {
     ["\\Seen", "\\Seen \\Answered", "", "\\Seen \\Flagged $Forwarded", "\\Recent"][n % 5]

@@ -150,7 +150,7 @@ impl Plan {
         };
         let mut running = BTreeMap::<Proxy, Running>::new();
         for proxy in self.proxies.iter().copied() {
-            if encryption == Encryption::Tls || proxy.has_plain() {
+            if self.rows.iter().any(|row| proxy.has(encryption, *row)) {
                 match proxy.start(dir.path(), &self.builds, self.stub, target.clone()) {
                     Ok(started) => drop(running.insert(proxy, started)),
                     Err(error) => results.fail(encryption, None, proxy, &error),
@@ -158,10 +158,7 @@ impl Plan {
             }
         }
         for row in self.rows.iter().copied() {
-            if encryption == Encryption::Plain && row == Row::Resume {
-                continue;
-            }
-            for (proxy, running) in &running {
+            for (proxy, running) in running.iter().filter(|(proxy, _)| proxy.has(encryption, row)) {
                 running.unseen();
                 let sample = row
                     .measure(&running.target, running.tree(), self.effort)

@@ -106,7 +106,7 @@ pub struct Effort {
 }
 
 impl Row {
-    pub fn measure(self, target: &Target, proxy: Tree, effort: Effort) -> Result<Sample> {
+    pub fn measure(self, target: &Target, proxy: Option<Tree>, effort: Effort) -> Result<Sample> {
         let transfer = |exchange: fn(&mut Client) -> Result<usize>| {
             drive(2, effort.time, proxy, || {
                 let mut client = Client::log_in(target, None)?;
@@ -127,7 +127,10 @@ impl Row {
             })
         };
         Ok(match self {
-            Self::Memory => Sample { value: memory(target, proxy, effort.idle)?, cpu: None },
+            Self::Memory => {
+                let proxy = proxy.context("nothing to measure")?;
+                Sample { value: memory(target, proxy, effort.idle)?, cpu: None }
+            }
             Self::Fetch => transfer(|client| client.fetch(&FETCH_BODIES))?.rate(1e6),
             Self::Flags => transfer(|client| client.fetch(&FETCH_FLAGS))?.rate(1e6),
             Self::Envelope => transfer(|client| client.fetch(&FETCH_ENVELOPES))?.rate(1e6),
@@ -147,7 +150,7 @@ impl Row {
 /// What some workers did together.
 struct Work {
     elapsed: Duration,
-    cpu: Duration,
+    cpu: Option<Duration>,
     amount: usize,
     /// How long each step took.
     times: Vec<Duration>,
@@ -157,14 +160,15 @@ impl Work {
     /// As much a second, divided.
     fn rate(self, divisor: f64) -> Sample {
         let value = self.amount() / self.elapsed.as_secs_f64() / divisor;
-        Sample { value, cpu: Some((self.cpu, self.amount())) }
+        Sample { value, cpu: self.cpu.map(|cpu| (cpu, self.amount())) }
     }
 
     /// The median of the steps' times, in microseconds.
     fn median(mut self) -> Sample {
         let middle = self.times.len() / 2;
         let (_, median, _) = self.times.select_nth_unstable(middle);
-        Sample { value: median.as_secs_f64() * 1e6, cpu: Some((self.cpu, self.amount())) }
+        let value = median.as_secs_f64() * 1e6;
+        Sample { value, cpu: self.cpu.map(|cpu| (cpu, self.amount())) }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
@@ -177,20 +181,20 @@ impl Work {
 fn drive<W>(
     workers: usize,
     time: Duration,
-    proxy: Tree,
+    proxy: Option<Tree>,
     prepare: impl Fn() -> Result<W> + Sync,
 ) -> Result<Work>
 where
     W: FnMut() -> Result<usize>,
 {
     let (ready, go) = (Barrier::new(workers + 1), Barrier::new(workers + 1));
-    let stop = AtomicBool::new(false);
+    let over = AtomicBool::new(false);
     let worker = || -> Result<(usize, Vec<Duration>)> {
         let prepared = prepare().and_then(|mut step| step().map(|_| step));
         ready.wait();
         go.wait();
         let (mut step, mut amount, mut times) = (prepared?, 0, Vec::new());
-        while times.is_empty() || !stop.load(Ordering::Relaxed) {
+        while times.is_empty() || !over.load(Ordering::Relaxed) {
             let started = Instant::now();
             amount += step()?;
             times.push(started.elapsed());
@@ -198,19 +202,22 @@ where
         Ok((amount, times))
     };
     thread::scope(|scope| {
-        let threads = (0..workers).map(|_| scope.spawn(&worker)).collect::<Vec<_>>();
+        let threads = (0..workers).map(|_| scope.spawn(worker)).collect::<Vec<_>>();
         ready.wait();
-        let cpu = proxy.cpu();
+        let before = proxy.map(Tree::cpu);
         let started = Instant::now();
         go.wait();
         thread::sleep(time);
-        stop.store(true, Ordering::Relaxed);
+        over.store(true, Ordering::Relaxed);
         let done = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a worker panicked"))));
         let done = done.collect::<Vec<_>>();
         let elapsed = started.elapsed();
-        let cpu = proxy.cpu()?.saturating_sub(cpu?);
+        let cpu = match (before, proxy.map(Tree::cpu)) {
+            (Some(before), Some(after)) => Some(after?.saturating_sub(before?)),
+            _ => None,
+        };
         let mut work = Work { elapsed, cpu, amount: 0, times: Vec::new() };
         for result in done {
             let (amount, times) = result?;

@@ -199,3 +199,25 @@ fn literal(line: &str) -> Option<(usize, bool)> {
     let digits = length.strip_suffix('+');
     Some((digits.unwrap_or(length).parse().ok()?, digits.is_none()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Client, Target};
+
+    #[test]
+    fn what_it_is_sent_is_checked() -> Result<()> {
+        let target = Target { address: Stub::start()?.imap, tls: None };
+        let mut client = Client::log_in(&target, None)?;
+        client.append(&MESSAGE)?;
+        let mut changed = MESSAGE.to_vec();
+        changed[MESSAGE.len() / 2] ^= 1;
+        assert!(client.append(&changed).is_err());
+        assert!(client.append(&MESSAGE[1..]).is_err());
+        assert!(client.command("FETCH 1:9 (UID FLAGS)").is_err());
+        for bulk in [&FETCH_BODIES, &FETCH_FLAGS, &FETCH_ENVELOPES] {
+            client.fetch(bulk)?;
+        }
+        client.log_out()
+    }
+}

@@ -70,7 +70,11 @@ impl Results {
             median(samples.iter().filter_map(|sample| of(row, sample)).collect())
         };
         rows.retain(|row| proxies.iter().any(|proxy| cell(*row, *proxy).is_some()));
-        writeln!(f, "| |{}", proxies.iter().map(|p| format!(" {p} |")).collect::<String>())?;
+        writeln!(
+            f,
+            "| |{}",
+            proxies.iter().map(|p| format!(" {p} |")).collect::<Vec<_>>().concat()
+        )?;
         writeln!(f, "|---|{}", "---|".repeat(proxies.len()))?;
         for row in rows {
             write!(f, "| {row} |")?;

@@ -4,38 +4,28 @@ mod dovecot;
 mod haproxy;
 mod imap_proxy;
 mod nginx;
+mod process;
 mod stunnel;
 
 use std::{
-    fmt,
-    fs::{self, File},
+    fmt, fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use process::Process;
 
-use crate::{
-    client::{Client, Target},
-    stub::Stub,
-    usage::Tree,
-};
+use crate::{Encryption, client::Target, rows::Row, stub::Stub, usage::Tree};
 
-/// The first is what the others are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Proxy {
+    /// None: the client talks to the server. What the others could reach at best
+    Direct,
+    /// What the others are compared with
     Haproxy,
     Nginx,
     Dovecot,
@@ -55,12 +45,13 @@ pub enum Proxy {
 }
 
 use Proxy::{
-    Dovecot, Full, Haproxy, Nginx, Off, OtherFull, OtherOff, OtherSummary, Stunnel, Summary,
+    Direct, Dovecot, Full, Haproxy, Nginx, Off, OtherFull, OtherOff, OtherSummary, Stunnel, Summary,
 };
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Direct => "no proxy",
             Haproxy => "HAProxy",
             Nginx => "nginx",
             Dovecot => "Dovecot",
@@ -90,55 +81,51 @@ struct Setting<'a> {
     stub: Stub,
 }
 
-/// A running proxy. Dropping it stops it.
+/// What a client can connect to.
 pub struct Running {
-    child: Child,
     pub target: Target,
-    log: PathBuf,
-    /// Messages that the log should have shown.
-    unseen: Option<Arc<AtomicU64>>,
+    process: Option<Process>,
 }
 
 impl Proxy {
-    /// Whether it can do without TLS.
-    pub fn has_plain(self) -> bool {
-        self != Stunnel
+    /// Whether there is something to measure.
+    pub fn has(self, encryption: Encryption, row: Row) -> bool {
+        match self {
+            Direct => encryption == Encryption::Plain && !matches!(row, Row::Memory | Row::Resume),
+            Stunnel => encryption == Encryption::Tls,
+            _ => encryption == Encryption::Tls || row != Row::Resume,
+        }
     }
 
     /// Starts it, with its files in `dir`, and waits until a session goes through it. The address
     /// in `target` is replaced.
     pub fn start(self, dir: &Path, builds: &Builds, stub: Stub, target: Target) -> Result<Running> {
+        if self == Direct {
+            return Ok(Running { target: Target { address: stub.imap, ..target }, process: None });
+        }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let setting = Setting { dir, address, tls: target.tls.is_some(), stub };
-        let log = dir.join(format!("{self:?}-{}.log", address.port()));
-        let mut command = match self {
-            Haproxy => haproxy::command(&setting),
-            Nginx => nginx::command(&setting),
-            Dovecot => dovecot::command(&setting),
-            Stunnel => stunnel::command(&setting),
-            Off | Summary | Full => imap_proxy::command(&setting, &builds.ours, self.level()),
+        let target = Target { address, ..target };
+        let command = self.command(&setting, builds);
+        let log = dir.join(format!("{}.log", address.port()));
+        let start = |command| Process::start(command, log, self >= Off, &target);
+        let process = command.and_then(start).with_context(|| format!("{self} does not start"))?;
+        Ok(Running { target, process: Some(process) })
+    }
+
+    fn command(self, setting: &Setting<'_>, builds: &Builds) -> Result<Command> {
+        match self {
+            Direct => bail!("there is nothing to start"),
+            Haproxy => haproxy::command(setting),
+            Nginx => nginx::command(setting),
+            Dovecot => dovecot::command(setting),
+            Stunnel => stunnel::command(setting),
+            Off | Summary | Full => imap_proxy::command(setting, &builds.ours, self.level()),
             OtherOff | OtherSummary | OtherFull => {
                 let other = builds.other.as_ref().context("no other build is named")?;
-                imap_proxy::command(&setting, other, self.level())
+                imap_proxy::command(setting, other, self.level())
             }
         }
-        .with_context(|| format!("the config of {self}"))?;
-        let file = File::create(&log)?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        let traces = self >= Off;
-        if traces {
-            command.stderr(Stdio::piped());
-        }
-        let mut child =
-            command.spawn().with_context(|| format!("{self} is not installed: {command:?}"))?;
-        let unseen = match child.stderr.take() {
-            Some(stderr) => Some(imap_proxy::follow(stderr, &log)?),
-            None => None,
-        };
-        let target = Target { address, ..target };
-        let mut running = Running { child, target, log, unseen };
-        running.wait().with_context(|| format!("{self} does not start"))?;
-        Ok(running)
     }
 
     fn level(self) -> &'static str {
@@ -151,44 +138,14 @@ impl Proxy {
 }
 
 impl Running {
-    pub fn tree(&self) -> Tree {
-        Tree(self.child.id())
+    /// The processes of the proxy, if it is one.
+    pub fn tree(&self) -> Option<Tree> {
+        self.process.as_ref().map(Process::tree)
     }
 
     /// Messages that could not be shown since the last call.
     pub fn unseen(&self) -> u64 {
-        self.unseen.as_ref().map_or(0, |unseen| unseen.swap(0, Ordering::Relaxed))
-    }
-
-    fn wait(&mut self) -> Result<()> {
-        const LONGEST: Duration = Duration::from_secs(20);
-        let started = Instant::now();
-        loop {
-            let error = match Client::log_in(&self.target, None).and_then(Client::log_out) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            if self.child.try_wait()?.is_some() || started.elapsed() > LONGEST {
-                let log = fs::read_to_string(&self.log).unwrap_or_default();
-                bail!("{error:#}; its log:\n{log}");
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        const LONGEST: Duration = Duration::from_secs(5);
-        // One that is gone needs no signal.
-        let _ = i32::try_from(self.child.id()).map(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM));
-        let started = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if started.elapsed() > LONGEST {
-                let _ = self.child.kill();
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        self.process.as_ref().map_or(0, Process::unseen)
     }
 }
 

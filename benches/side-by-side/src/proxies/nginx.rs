@@ -10,16 +10,17 @@ use crate::tls::{CHAIN, KEY};
 pub(super) fn command(setting: &Setting<'_>) -> Result<Command> {
     let Setting { dir, address, stub, .. } = setting;
     let tls = if setting.tls {
-        format!("ssl_certificate {CHAIN}; ssl_certificate_key {KEY};")
+        format!(
+            "ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {CHAIN}; ssl_certificate_key {KEY};"
+        )
     } else {
         String::new()
     };
-    // As Debian has it, but for the number of connections.
+    // As Debian has it for the Web, but for the number of connections.
     let config = format!(
         "load_module /usr/lib/nginx/modules/ngx_mail_module.so;\n\
          daemon off;\n\
          worker_processes auto;\n\
-         worker_rlimit_nofile 30000;\n\
          pid {dir}/nginx-{port}.pid;\n\
          error_log stderr;\n\
          events {{ worker_connections 15000; }}\n\
