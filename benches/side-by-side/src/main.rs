@@ -27,7 +27,7 @@ use client::Target;
 use proxies::{Builds, Proxy, Running};
 use rows::{Effort, Row};
 use stub::Stub;
-use table::Results;
+use table::{Cell, Results};
 
 /// Measures imap-proxy beside other proxies
 #[derive(Parser)]
@@ -38,6 +38,9 @@ struct Cli {
     /// Proxies to measure; all but those of another build when left out
     #[arg(long, value_enum, value_delimiter = ',')]
     proxies: Vec<Proxy>,
+    /// Proxies to leave out
+    #[arg(long, value_enum, value_delimiter = ',')]
+    without: Vec<Proxy>,
     /// Only without TLS, or only with TLS on the client's side
     #[arg(long, value_enum)]
     only: Option<Encryption>,
@@ -77,7 +80,7 @@ fn main() -> Result<ExitCode> {
     for round in 1..=plan.rounds {
         for encryption in plan.encryptions() {
             eprintln!("round {round} of {}, {encryption:?}", plan.rounds);
-            plan.round(encryption, &mut results)?;
+            plan.round(round, encryption, &mut results)?;
         }
     }
     print!("{results}");
@@ -109,6 +112,7 @@ impl Plan {
         };
         let mut proxies =
             if cli.proxies.is_empty() { of(Proxy::value_variants()) } else { cli.proxies };
+        proxies.retain(|proxy| !cli.without.contains(proxy));
         proxies.sort_unstable();
         let mut rows = if cli.rows.is_empty() { Row::value_variants().into() } else { cli.rows };
         // Memory first: what the other rows leave behind would count as free.
@@ -137,7 +141,7 @@ impl Plan {
 
     /// Starts all proxies, and measures each row with one after the other, so that a bad moment of
     /// the machine is bad for all of them.
-    fn round(&self, encryption: Encryption, results: &mut Results) -> Result<()> {
+    fn round(&self, round: usize, encryption: Encryption, results: &mut Results) -> Result<()> {
         let dir = tempfile::Builder::new()
             .prefix("side-by-side")
             // Some of the proxies are other users.
@@ -153,19 +157,19 @@ impl Plan {
             if self.rows.iter().any(|row| proxy.has(encryption, *row)) {
                 match proxy.start(dir.path(), &self.builds, self.stub, target.clone()) {
                     Ok(started) => drop(running.insert(proxy, started)),
-                    Err(error) => results.fail(encryption, None, proxy, &error),
+                    Err(error) => results.fail(&error),
                 }
             }
         }
         for row in self.rows.iter().copied() {
-            for (proxy, running) in running.iter().filter(|(proxy, _)| proxy.has(encryption, row)) {
+            for (&proxy, running) in running.iter().filter(|(proxy, _)| proxy.has(encryption, row))
+            {
                 running.unseen();
-                let sample = row
-                    .measure(&running.target, running.tree(), self.effort)
-                    .with_context(|| format!("{row}, {proxy}, {encryption:?}"));
-                match sample {
-                    Ok(sample) => results.add(encryption, row, *proxy, sample, running.unseen()),
-                    Err(error) => results.fail(encryption, Some(row), *proxy, &error),
+                let cell = Cell { encryption, row, proxy };
+                let sample = row.measure(&running.target, running.tree(), self.effort);
+                match sample.with_context(|| cell.to_string()) {
+                    Ok(sample) => results.add(cell, round, sample, running.unseen()),
+                    Err(error) => results.fail(&error),
                 }
             }
         }

@@ -8,50 +8,55 @@ use crate::{
     rows::{Row, Sample, Unit},
 };
 
+/// What was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cell {
+    pub encryption: Encryption,
+    pub row: Row,
+    pub proxy: Proxy,
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let encryption = match self.encryption {
+            Encryption::Plain => "without TLS",
+            Encryption::Tls => "with TLS",
+        };
+        write!(f, "{}, {}, {encryption}", self.proxy, self.row)
+    }
+}
+
 /// All that was measured.
 #[derive(Default)]
 pub struct Results {
-    samples: BTreeMap<(Encryption, Row, Proxy), Vec<Sample>>,
+    /// By round.
+    samples: BTreeMap<Cell, BTreeMap<usize, Sample>>,
     /// Messages that a trace did not show.
-    unseen: BTreeMap<(Encryption, Row, Proxy), u64>,
+    unseen: BTreeMap<Cell, u64>,
     failures: Vec<String>,
 }
 
 impl Results {
-    pub fn add(
-        &mut self,
-        encryption: Encryption,
-        row: Row,
-        proxy: Proxy,
-        sample: Sample,
-        unseen: u64,
-    ) {
-        eprintln!("  {row}: {proxy}: {}", digits(sample.value));
-        self.samples.entry((encryption, row, proxy)).or_default().push(sample);
+    pub fn add(&mut self, cell: Cell, round: usize, sample: Sample, unseen: u64) {
+        eprintln!("  {cell}: {}", digits(sample.value));
+        self.samples.entry(cell).or_default().insert(round, sample);
         if unseen > 0 {
-            *self.unseen.entry((encryption, row, proxy)).or_default() += unseen;
+            *self.unseen.entry(cell).or_default() += unseen;
         }
     }
 
     /// Notes why something could not be measured.
-    pub fn fail(
-        &mut self,
-        encryption: Encryption,
-        row: Option<Row>,
-        proxy: Proxy,
-        error: &anyhow::Error,
-    ) {
-        let row = row.map_or_else(|| "all rows".to_owned(), |row| row.to_string());
-        let failure = format!("{row}: {proxy}, {encryption:?}: {error:#}");
-        eprintln!("  FAILED: {failure}");
-        self.failures.push(failure);
+    pub fn fail(&mut self, error: &anyhow::Error) {
+        eprintln!("  FAILED: {error:#}");
+        self.failures.push(format!("{error:#}"));
     }
 
     pub fn failures(&self) -> usize {
         self.failures.len()
     }
 
-    /// One table: a cell for each row and proxy, with what it is of a sample.
+    /// One table: a number for each row and proxy. In brackets how it compares with `HAProxy`'s, by the
+    /// median of the rounds' ratios: what slows down one round slows down both.
     fn table(
         &self,
         f: &mut fmt::Formatter<'_>,
@@ -59,17 +64,18 @@ impl Results {
         of: impl Fn(Row, &Sample) -> Option<f64>,
         smaller_is_better: impl Fn(Row) -> bool,
     ) -> fmt::Result {
-        let keys = || self.samples.keys().filter(|(of, ..)| *of == encryption);
-        let mut proxies = keys().map(|(.., proxy)| *proxy).collect::<Vec<_>>();
-        let mut rows = keys().map(|(_, row, _)| *row).collect::<Vec<_>>();
+        let cells = || self.samples.keys().filter(|cell| cell.encryption == encryption);
+        let mut proxies = cells().map(|cell| cell.proxy).collect::<Vec<_>>();
+        let mut rows = cells().map(|cell| cell.row).collect::<Vec<_>>();
         proxies.sort_unstable();
         proxies.dedup();
         rows.dedup();
-        let cell = |row, proxy| {
-            let samples = self.samples.get(&(encryption, row, proxy))?;
-            median(samples.iter().filter_map(|sample| of(row, sample)).collect())
+        let rounds = |row, proxy| -> BTreeMap<usize, f64> {
+            let samples = self.samples.get(&Cell { encryption, row, proxy }).into_iter().flatten();
+            samples.filter_map(|(round, sample)| Some((*round, of(row, sample)?))).collect()
         };
-        rows.retain(|row| proxies.iter().any(|proxy| cell(*row, *proxy).is_some()));
+        rows.retain(|row| proxies.iter().any(|proxy| !rounds(*row, *proxy).is_empty()));
+        proxies.retain(|proxy| rows.iter().any(|row| !rounds(*row, *proxy).is_empty()));
         writeln!(
             f,
             "| |{}",
@@ -78,15 +84,19 @@ impl Results {
         writeln!(f, "|---|{}", "---|".repeat(proxies.len()))?;
         for row in rows {
             write!(f, "| {row} |")?;
+            let bases = rounds(row, Proxy::Haproxy);
             for proxy in proxies.iter().copied() {
-                match (cell(row, proxy), cell(row, Proxy::Haproxy)) {
-                    (None, _) => write!(f, " - |")?,
-                    (Some(value), Some(base)) if proxy != Proxy::Haproxy => {
-                        let better = smaller_is_better(row);
-                        let ratio = if better { base / value } else { value / base };
+                let values = rounds(row, proxy);
+                let ratios = values.iter().filter_map(|(round, value)| {
+                    let base = bases.get(round)?;
+                    Some(if smaller_is_better(row) { base / value } else { value / base })
+                });
+                match (median(values.values().copied().collect()), median(ratios.collect())) {
+                    (Some(value), Some(ratio)) if proxy != Proxy::Haproxy => {
                         write!(f, " {} ({ratio:.2}) |", digits(value))?;
                     }
                     (Some(value), _) => write!(f, " {} |", digits(value))?,
+                    (None, _) => write!(f, " - |")?,
                 }
             }
             writeln!(f)?;
@@ -98,25 +108,28 @@ impl Results {
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for encryption in [Encryption::Plain, Encryption::Tls] {
-            if !self.samples.keys().any(|(of, ..)| *of == encryption) {
+            if !self.samples.keys().any(|cell| cell.encryption == encryption) {
                 continue;
             }
             let name = match encryption {
-                Encryption::Plain => "without TLS",
-                Encryption::Tls => "TLS from the client",
+                Encryption::Plain => "Without TLS",
+                Encryption::Tls => "With TLS from the client",
             };
-            writeln!(f, "\n### Rates, {name}\n")?;
+            writeln!(f, "\n### {name}\n")?;
             let smaller = |row: Row| row.unit().smaller_is_better();
             self.table(f, encryption, |_, sample| Some(sample.value), smaller)?;
-            writeln!(f, "\n### Done per CPU second of the proxy, {name}\n")?;
+            writeln!(f, "\n### {name}: done in a CPU second of the proxy\n")?;
             writeln!(
                 f,
-                "GB for the rows in MB/s, thousands of commands or sessions for the others.\n"
+                "GB in the rows of MB/s; thousands of commands or of sessions in the others.\n"
             )?;
             self.table(f, encryption, per_cpu, |_| false)?;
         }
-        for ((encryption, row, proxy), unseen) in &self.unseen {
-            writeln!(f, "\n{row}: {proxy}, {encryption:?}: {unseen} messages were not shown.")?;
+        if !self.unseen.is_empty() {
+            writeln!(f, "\nMessages that a trace counted but did not show:\n")?;
+        }
+        for (cell, unseen) in &self.unseen {
+            writeln!(f, "- {cell}: {unseen}")?;
         }
         for failure in &self.failures {
             writeln!(f, "\nFAILED: {failure}")?;
@@ -150,6 +163,8 @@ fn digits(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -157,5 +172,29 @@ mod tests {
         assert_eq!(median(vec![]), None);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round_and_above_one_is_better() {
+        let mut results = Results::default();
+        let mut add = |row, proxy, values: [f64; 3]| {
+            for (round, value) in values.into_iter().enumerate() {
+                let cell = Cell { encryption: Encryption::Plain, row, proxy };
+                let cpu = Some((Duration::from_secs(2), 4e9));
+                results.add(cell, round, Sample { value, cpu }, 0);
+            }
+        };
+        add(Row::Fetch, Proxy::Haproxy, [100.0, 1000.0, 500.0]);
+        add(Row::Fetch, Proxy::Off, [200.0, 2000.0, 400.0]);
+        add(Row::Noop, Proxy::Haproxy, [10.0, 10.0, 10.0]);
+        add(Row::Noop, Proxy::Off, [40.0, 40.0, 40.0]);
+        let table = results.to_string();
+        for line in [
+            "| FETCH 1 MiB bodies, MB/s | 500 | 400 (2.00) |",
+            "| NOOP, 1 session, p50, us | 10.0 | 40.0 (0.25) |",
+            "| FETCH 1 MiB bodies, MB/s | 2.00 | 2.00 (1.00) |",
+        ] {
+            assert!(table.contains(line), "{table}");
+        }
     }
 }
