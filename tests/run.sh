@@ -77,6 +77,7 @@ step "fuzz" fuzz
 step "tests" cargo test --workspace --no-fail-fast
 step "secrecy in a release build" secrecy_in_release
 step "comparison with other proxies, briefly" benches/side-by-side/run.sh --quick
+step "scaling, briefly" benches/side-by-side/scaling.sh --quick --out "$logs/pictures"
 step "a try as a user's first" deploy/try.sh
 step "search for secrets in all output" cargo test --test captured -- --nocapture
 

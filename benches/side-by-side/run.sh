@@ -12,6 +12,7 @@ need_commands cc:build-essential haproxy:haproxy nginx:nginx dovecot:dovecot-ima
 [ -e /usr/lib/nginx/modules/ngx_mail_module.so ] || need_commands ngx_mail_module:libnginx-mod-mail
 
 cargo build --release --locked --package imap-proxy --package side-by-side
+ulimit -n "$(ulimit -Hn)"
 programs=${CARGO_TARGET_DIR:-target}/release
 
 versions() {

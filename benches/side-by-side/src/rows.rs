@@ -1,22 +1,15 @@
 //! What is measured: one row of the table each.
 
-use std::{
-    fmt,
-    net::Ipv4Addr,
-    sync::{
-        Arc, Barrier,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use rustls::client::Resumption;
 
 use crate::{
     client::{Client, Target},
+    drive::drive,
+    idle::memory,
     mail::{FETCH_BODIES, FETCH_ENVELOPES, FETCH_FLAGS, MESSAGE},
     usage::Tree,
 };
@@ -57,6 +50,25 @@ impl Unit {
     pub fn smaller_is_better(self) -> bool {
         matches!(self, Self::Microseconds | Self::Kilobytes)
     }
+
+    /// Of what is done in a CPU second.
+    pub fn per_cpu(self) -> (&'static str, f64) {
+        match self {
+            Self::Megabytes => ("GB", 1e9),
+            _ => ("thousands", 1e3),
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Megabytes => "MB/s",
+            Self::Commands | Self::Sessions => "per second",
+            Self::Microseconds => "median in us",
+            Self::Kilobytes => "KB",
+        })
+    }
 }
 
 impl Row {
@@ -74,14 +86,14 @@ impl Row {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Memory => "memory per idle session, KB",
-            Self::Fetch => "FETCH 1 MiB bodies, MB/s",
-            Self::Flags => "FETCH 1:10000 (UID FLAGS), MB/s",
-            Self::Envelope => "ENVELOPE + BODYSTRUCTURE, MB/s",
-            Self::Append => "APPEND 1 MiB (LITERAL+), MB/s",
-            Self::Noop => "NOOP, 1 session, p50, us",
-            Self::Noop50 => "NOOP, 50 sessions, per second",
-            Self::Connect => "connect, LOGIN, LOGOUT per second",
+            Self::Memory => "memory of an idle session",
+            Self::Fetch => "FETCH 1 MiB bodies",
+            Self::Flags => "FETCH 1:10000 (UID FLAGS)",
+            Self::Envelope => "FETCH ENVELOPE BODYSTRUCTURE",
+            Self::Append => "APPEND 1 MiB (LITERAL+)",
+            Self::Noop => "NOOP, 1 session",
+            Self::Noop50 => "NOOP, 50 sessions",
+            Self::Connect => "connect, LOGIN, LOGOUT",
             Self::Resume => "the same with session tickets",
         })
     }
@@ -145,122 +157,4 @@ impl Row {
             }
         })
     }
-}
-
-/// What some workers did together.
-struct Work {
-    elapsed: Duration,
-    cpu: Option<Duration>,
-    amount: usize,
-    /// How long each step took.
-    times: Vec<Duration>,
-}
-
-impl Work {
-    /// As much a second, divided.
-    fn rate(self, divisor: f64) -> Sample {
-        let value = self.amount() / self.elapsed.as_secs_f64() / divisor;
-        Sample { value, cpu: self.cpu.map(|cpu| (cpu, self.amount())) }
-    }
-
-    /// The median of the steps' times, in microseconds.
-    fn median(mut self) -> Sample {
-        let middle = self.times.len() / 2;
-        let (_, median, _) = self.times.select_nth_unstable(middle);
-        let value = median.as_secs_f64() * 1e6;
-        Sample { value, cpu: self.cpu.map(|cpu| (cpu, self.amount())) }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    fn amount(&self) -> f64 {
-        self.amount as f64
-    }
-}
-
-/// Has some workers do their steps for so long. The first step of each is not counted.
-fn drive<W>(
-    workers: usize,
-    time: Duration,
-    proxy: Option<Tree>,
-    prepare: impl Fn() -> Result<W> + Sync,
-) -> Result<Work>
-where
-    W: FnMut() -> Result<usize>,
-{
-    let (ready, go) = (Barrier::new(workers + 1), Barrier::new(workers + 1));
-    let over = AtomicBool::new(false);
-    let worker = || -> Result<(usize, Vec<Duration>)> {
-        let prepared = prepare().and_then(|mut step| step().map(|_| step));
-        ready.wait();
-        go.wait();
-        let (mut step, mut amount, mut times) = (prepared?, 0, Vec::new());
-        while times.is_empty() || !over.load(Ordering::Relaxed) {
-            let started = Instant::now();
-            amount += step()?;
-            times.push(started.elapsed());
-        }
-        Ok((amount, times))
-    };
-    thread::scope(|scope| {
-        let threads = (0..workers).map(|_| scope.spawn(worker)).collect::<Vec<_>>();
-        ready.wait();
-        let before = proxy.map(Tree::cpu);
-        let started = Instant::now();
-        go.wait();
-        thread::sleep(time);
-        over.store(true, Ordering::Relaxed);
-        let done = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a worker panicked"))));
-        let done = done.collect::<Vec<_>>();
-        let elapsed = started.elapsed();
-        let cpu = match (before, proxy.map(Tree::cpu)) {
-            (Some(before), Some(after)) => Some(after?.saturating_sub(before?)),
-            _ => None,
-        };
-        let mut work = Work { elapsed, cpu, amount: 0, times: Vec::new() };
-        for result in done {
-            let (amount, times) = result?;
-            work.amount += amount;
-            work.times.extend(times);
-        }
-        Ok(work)
-    })
-}
-
-/// Kilobytes for each idle session, after some others have paid for what all share.
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn memory(target: &Target, proxy: Tree, sessions: usize) -> Result<f64> {
-    const OTHERS: usize = 50;
-    let others = gather(target, 0..OTHERS)?;
-    let before = proxy.memory()?;
-    let clients = gather(target, OTHERS..OTHERS + sessions)?;
-    let after = proxy.memory()?;
-    for mut client in others.into_iter().chain(clients) {
-        client.command("NOOP").context("a session was not idle but gone")?;
-    }
-    Ok((after as f64 - before as f64) / 1000.0 / sessions as f64)
-}
-
-/// Logs in so many, from several addresses: some proxies bound the sessions of each.
-fn gather(target: &Target, which: std::ops::Range<usize>) -> Result<Vec<Client>> {
-    const EACH: usize = 50;
-    const AT_ONCE: usize = 8;
-    let which = which.collect::<Vec<_>>();
-    let log_in = |n: &usize| {
-        let [.., high, low] = (n / EACH).to_be_bytes();
-        Client::log_in(target, Some(Ipv4Addr::new(127, 1, high, low)))
-    };
-    thread::scope(|scope| {
-        let size = which.len().div_ceil(AT_ONCE).max(1);
-        let threads = which
-            .chunks(size)
-            .map(|part| scope.spawn(move || part.iter().map(log_in).collect::<Result<Vec<_>>>()))
-            .collect::<Vec<_>>();
-        let mut clients = Vec::new();
-        for thread in threads {
-            clients.extend(thread.join().unwrap_or_else(|_| Err(anyhow!("a worker panicked")))?);
-        }
-        Ok(clients)
-    })
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use crate::{
     Encryption,
     proxies::Proxy,
-    rows::{Row, Sample, Unit},
+    rows::{Row, Sample},
 };
 
 /// What was measured.
@@ -61,6 +61,7 @@ impl Results {
         &self,
         f: &mut fmt::Formatter<'_>,
         encryption: Encryption,
+        unit: impl Fn(Row) -> String,
         of: impl Fn(Row, &Sample) -> Option<f64>,
         smaller_is_better: impl Fn(Row) -> bool,
     ) -> fmt::Result {
@@ -83,7 +84,7 @@ impl Results {
         )?;
         writeln!(f, "|---|{}", "---|".repeat(proxies.len()))?;
         for row in rows {
-            write!(f, "| {row} |")?;
+            write!(f, "| {row}, {} |", unit(row))?;
             let bases = rounds(row, Proxy::Haproxy);
             for proxy in proxies.iter().copied() {
                 let values = rounds(row, proxy);
@@ -117,13 +118,11 @@ impl fmt::Display for Results {
             };
             writeln!(f, "\n### {name}\n")?;
             let smaller = |row: Row| row.unit().smaller_is_better();
-            self.table(f, encryption, |_, sample| Some(sample.value), smaller)?;
+            let unit = |row: Row| row.unit().to_string();
+            self.table(f, encryption, unit, |_, sample| Some(sample.value), smaller)?;
             writeln!(f, "\n### {name}: done in a CPU second of the proxy\n")?;
-            writeln!(
-                f,
-                "GB in the rows of MB/s; thousands of commands or of sessions in the others.\n"
-            )?;
-            self.table(f, encryption, per_cpu, |_| false)?;
+            let unit = |row: Row| row.unit().per_cpu().0.to_owned();
+            self.table(f, encryption, unit, per_cpu, |_| false)?;
         }
         if !self.unseen.is_empty() {
             writeln!(f, "\nMessages that a trace counted but did not show:\n")?;
@@ -141,8 +140,8 @@ impl fmt::Display for Results {
 /// How much was done in a CPU second.
 fn per_cpu(row: Row, sample: &Sample) -> Option<f64> {
     let (cpu, amount) = sample.cpu?;
-    let unit = if row.unit() == Unit::Megabytes { 1e9 } else { 1e3 };
-    Some(amount / cpu.as_secs_f64() / unit)
+    let (_, divisor) = row.unit().per_cpu();
+    Some(amount / cpu.as_secs_f64() / divisor)
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -191,8 +190,8 @@ mod tests {
         let table = results.to_string();
         for line in [
             "| FETCH 1 MiB bodies, MB/s | 500 | 400 (2.00) |",
-            "| NOOP, 1 session, p50, us | 10.0 | 40.0 (0.25) |",
-            "| FETCH 1 MiB bodies, MB/s | 2.00 | 2.00 (1.00) |",
+            "| NOOP, 1 session, median in us | 10.0 | 40.0 (0.25) |",
+            "| FETCH 1 MiB bodies, GB | 2.00 | 2.00 (1.00) |",
         ] {
             assert!(table.contains(line), "{table}");
         }

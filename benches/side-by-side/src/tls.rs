@@ -1,9 +1,10 @@
 //! TLS of the client's side, and the certificate of all proxies.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::{self, ErrorKind, Read as _, Write as _},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::Arc,
 };
@@ -20,6 +21,7 @@ use rustls::{
     },
     version::TLS13,
 };
+use tempfile::TempDir;
 
 /// The certificate's file.
 pub const CHAIN: &str = "localhost.pem";
@@ -29,6 +31,12 @@ pub const KEY: &str = "localhost-key.pem";
 pub const IDENTITY: &str = "identity.pem";
 
 const NAME: &str = "localhost";
+
+/// A folder that is thrown away, and that others may look into: some proxies are other users.
+pub fn folder() -> Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    Ok(builder.prefix("side-by-side").permissions(Permissions::from_mode(0o755)).tempdir()?)
+}
 
 /// Makes a certificate, puts it and its key into a folder, and returns what a client needs to know.
 ///

@@ -49,6 +49,19 @@ impl Tree {
         }
     }
 
+    /// How often any of the threads has gone to sleep so far: each wakeup ends with that.
+    pub fn sleeps(self) -> Result<u64> {
+        let mut total = 0;
+        for stat in self.stats()? {
+            // A thread that ends in between sleeps no more.
+            for task in Process::new(stat.pid)?.tasks()?.flatten() {
+                let status = task.status().ok().and_then(|status| status.voluntary_ctxt_switches);
+                total += status.unwrap_or_default();
+            }
+        }
+        Ok(total)
+    }
+
     fn memory_now(self) -> Result<u64> {
         let mut total = 0;
         for stat in self.stats()? {

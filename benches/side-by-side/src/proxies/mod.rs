@@ -8,7 +8,7 @@ mod process;
 mod stunnel;
 
 use std::{
-    fmt, fs,
+    env, fmt, fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
@@ -70,6 +70,20 @@ impl fmt::Display for Proxy {
 pub struct Builds {
     pub ours: PathBuf,
     pub other: Option<PathBuf>,
+}
+
+impl Builds {
+    /// Ours is beside this program when it is not named.
+    pub fn new(ours: Option<PathBuf>, other: Option<PathBuf>) -> Result<Self> {
+        let find = |path: PathBuf| {
+            path.canonicalize().with_context(|| format!("no program {}", path.display()))
+        };
+        let ours = match ours {
+            Some(path) => path,
+            None => env::current_exe()?.with_file_name("imap-proxy"),
+        };
+        Ok(Self { ours: find(ours)?, other: other.map(find).transpose()? })
+    }
 }
 
 /// What a proxy is started with.

@@ -1,20 +1,8 @@
 //! Measures imap-proxy beside other proxies, all in front of the same server: see
 //! `benches/README.md`.
 
-mod client;
-mod mail;
-mod proxies;
-mod rows;
-mod stub;
-mod table;
-mod tls;
-mod usage;
-
 use std::{
     collections::BTreeMap,
-    env,
-    fs::Permissions,
-    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -23,11 +11,15 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use client::Target;
-use proxies::{Builds, Proxy, Running};
-use rows::{Effort, Row};
-use stub::Stub;
-use table::{Cell, Results};
+use side_by_side::{
+    Encryption,
+    client::Target,
+    proxies::{Builds, Proxy, Running},
+    rows::{Effort, Row},
+    stub::Stub,
+    table::{Cell, Results},
+    tls,
+};
 
 /// Measures imap-proxy beside other proxies
 #[derive(Parser)]
@@ -64,14 +56,6 @@ struct Cli {
     other: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Encryption {
-    /// Without TLS
-    Plain,
-    /// TLS from the client to the proxy
-    Tls,
-}
-
 fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
     let started = Instant::now();
@@ -100,15 +84,12 @@ struct Plan {
 
 impl Plan {
     fn new(cli: Cli) -> Result<Self> {
-        let beside = || -> Result<PathBuf> { Ok(env::current_exe()?.with_file_name("imap-proxy")) };
-        let ours = match cli.imap_proxy {
-            Some(path) => path,
-            None => beside()?,
-        };
-        let ours = ours.canonicalize().with_context(|| format!("no program {}", ours.display()))?;
-        let other = cli.other.map(|path| path.canonicalize()).transpose().context("--other")?;
+        let builds = Builds::new(cli.imap_proxy, cli.other)?;
         let of = |all: &[Proxy]| -> Vec<Proxy> {
-            all.iter().copied().filter(|proxy| *proxy <= Proxy::Full || other.is_some()).collect()
+            all.iter()
+                .copied()
+                .filter(|proxy| *proxy <= Proxy::Full || builds.other.is_some())
+                .collect()
         };
         let mut proxies =
             if cli.proxies.is_empty() { of(Proxy::value_variants()) } else { cli.proxies };
@@ -128,7 +109,7 @@ impl Plan {
             only: cli.only,
             rounds: if cli.quick { 1 } else { cli.rounds },
             effort,
-            builds: Builds { ours, other },
+            builds,
             stub: Stub::start()?,
         })
     }
@@ -142,11 +123,7 @@ impl Plan {
     /// Starts all proxies, and measures each row with one after the other, so that a bad moment of
     /// the machine is bad for all of them.
     fn round(&self, round: usize, encryption: Encryption, results: &mut Results) -> Result<()> {
-        let dir = tempfile::Builder::new()
-            .prefix("side-by-side")
-            // Some of the proxies are other users.
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir()?;
+        let dir = tls::folder()?;
         let config = Arc::new(tls::identity(dir.path())?);
         let target = Target {
             address: self.stub.imap,
