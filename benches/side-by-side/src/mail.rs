@@ -114,3 +114,18 @@ fn envelope(n: usize) -> String {
     );
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_as_large_as_the_readme_says() {
+        let each = |bulk: &Bulk, count| bulk.untagged.len() / count;
+        assert_eq!(MESSAGE.len(), BODY);
+        assert!((BODY..BODY + 100).contains(&each(&FETCH_BODIES, BODIES)));
+        assert!((40..50).contains(&each(&FETCH_FLAGS, FLAGS)), "{}", each(&FETCH_FLAGS, FLAGS));
+        let envelope = each(&FETCH_ENVELOPES, ENVELOPES);
+        assert!((900..1000).contains(&envelope), "{envelope}");
+    }
+}

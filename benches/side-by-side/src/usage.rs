@@ -49,17 +49,27 @@ impl Tree {
         }
     }
 
-    /// How often any of the threads has gone to sleep so far: each wakeup ends with that.
-    pub fn sleeps(self) -> Result<u64> {
-        let mut total = 0;
+    /// How often each thread has gone to sleep so far: each wakeup ends with that.
+    pub fn sleeps(self) -> Result<HashMap<i32, u64>> {
+        let mut sleeps = HashMap::new();
         for stat in self.stats()? {
             // A thread that ends in between sleeps no more.
             for task in Process::new(stat.pid)?.tasks()?.flatten() {
                 let status = task.status().ok().and_then(|status| status.voluntary_ctxt_switches);
-                total += status.unwrap_or_default();
+                sleeps.insert(task.tid, status.unwrap_or_default());
             }
         }
-        Ok(total)
+        Ok(sleeps)
+    }
+
+    /// How often any thread woke up since then. One that has ended did so at least once.
+    pub fn wakeups_since(self, before: &HashMap<i32, u64>) -> Result<u64> {
+        let now = self.sleeps()?;
+        let ended = before.keys().filter(|thread| !now.contains_key(thread)).count();
+        let woken = now.iter().map(|(thread, sleeps)| {
+            sleeps.saturating_sub(before.get(thread).copied().unwrap_or_default())
+        });
+        Ok(woken.sum::<u64>() + u64::try_from(ended)?)
     }
 
     fn memory_now(self) -> Result<u64> {
@@ -87,5 +97,57 @@ impl Tree {
             next += 1;
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{self, Command};
+
+    use super::*;
+
+    const TREE: fn() -> Tree = || Tree(process::id());
+
+    #[test]
+    fn cpu_time_of_children_counts_while_they_live_and_later() -> Result<()> {
+        let before = TREE().cpu()?;
+        let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).spawn()?;
+        let child = Tree(busy.id());
+        // Several clock ticks, of which the time of ended children is counted.
+        let enough = Duration::from_millis(100);
+        while child.cpu()? < enough {
+            thread::yield_now();
+        }
+        let living = TREE().cpu()?.saturating_sub(before);
+        busy.kill()?;
+        busy.wait()?;
+        let ended = TREE().cpu()?.saturating_sub(before);
+        assert!(living >= enough / 2 && ended >= enough / 2, "{living:?}, then {ended:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn memory_counts_once_it_is_used() -> Result<()> {
+        const SIZE: usize = 64 * 1024 * 1024;
+        let before = TREE().memory_now()?;
+        let used = vec![1_u8; SIZE];
+        let after = TREE().memory_now()?;
+        assert!(after > before + SIZE as u64 / 2, "{before}, then {after}, {}", used.len());
+        Ok(())
+    }
+
+    #[test]
+    fn wakeups_count_even_of_threads_that_end() -> Result<()> {
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let thread = thread::spawn(move || gone.recv());
+        let before = TREE().sleeps()?;
+        drop(go);
+        drop(thread.join());
+        for _ in 0..10 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let woken = TREE().wakeups_since(&before)?;
+        assert!(woken >= 11, "{woken}");
+        Ok(())
     }
 }

@@ -83,13 +83,14 @@ fn measure(
         let memory = tree.memory()?;
         let (sleeps, cpu) = (tree.sleeps()?, tree.cpu()?);
         thread::sleep(time);
-        let (sleeps, cpu) = (tree.sleeps()? - sleeps, tree.cpu()?.saturating_sub(cpu));
+        let wakeups = tree.wakeups_since(&sleeps)?;
+        let cpu = tree.cpu()?.saturating_sub(cpu);
         let point = Point {
             proxy,
             encryption,
             sessions,
             memory: (memory as f64 - empty as f64) / 1000.0 / sessions as f64,
-            wakeups: sleeps as f64 / time.as_secs_f64(),
+            wakeups: wakeups as f64 / time.as_secs_f64(),
             cpu: cpu.as_secs_f64() * 1e6 / time.as_secs_f64(),
             log_ins: 0.0,
         };
