@@ -3,29 +3,13 @@
 # they are missing. Prints tables in Markdown. Arguments go to the program: see --help.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-# shellcheck source=deploy/try/packages.sh
-source deploy/try/packages.sh
+# shellcheck source=benches/side-by-side/common.sh
+source benches/side-by-side/common.sh
 
-need_rust
-need_commands cc:build-essential haproxy:haproxy nginx:nginx dovecot:dovecot-imapd stunnel:stunnel4
+need_commands nginx:nginx dovecot:dovecot-imapd stunnel:stunnel4
 # No command has its name.
 [ -e /usr/lib/nginx/modules/ngx_mail_module.so ] || need_commands ngx_mail_module:libnginx-mod-mail
-
-cargo build --release --locked --package imap-proxy --package side-by-side
-ulimit -n "$(ulimit -Hn)"
-programs=${CARGO_TARGET_DIR:-target}/release
-
-versions() {
-  date -u +%F
-  echo "$(nproc) cores of$(grep -m 1 '^model name' /proc/cpuinfo | cut -d : -f 2)"
-  grep -oP '^PRETTY_NAME="\K[^"]+' /etc/os-release
-  echo "Linux $(uname -r)"
-  haproxy -v | grep -o '^HAProxy version [^ ]*'
-  nginx -v 2>&1 | grep -o 'nginx/.*'
-  echo "Dovecot $(dovecot --version)"
-  stunnel -version 2>&1 | grep -o '^stunnel [0-9.]*'
-  echo "imap-proxy $(git describe --always --dirty), $(stat -c %s "$programs/imap-proxy") bytes"
-}
+build
 case $(dovecot --version) in
   2.3.*) ;;
   *)
@@ -33,5 +17,6 @@ case $(dovecot --version) in
     set -- --without dovecot "$@"
     ;;
 esac
-versions | paste -s -d , | sed 's/,/, /g'
+machine "$(nginx -v 2>&1 | grep -o 'nginx/.*')" "Dovecot $(dovecot --version)" \
+  "$(stunnel -version 2>&1 | grep -o '^stunnel [0-9.]*')"
 "$programs/side-by-side" "$@"

@@ -21,10 +21,11 @@ impl Report {
     /// Writes all tables as CSV and as SVG into a folder, and prints them in Markdown.
     pub fn save(&self, folder: &Path) -> Result<()> {
         for table in &self.0 {
+            println!();
             fs::write(folder.join(table.file).with_extension("csv"), table.csv())?;
             let picture = folder.join(table.file).with_extension("svg");
             table.draw(&picture).map_err(|error| anyhow!("{}: {error}", picture.display()))?;
-            println!("{}", table.markdown());
+            print!("{}", table.markdown());
         }
         Ok(())
     }
@@ -72,7 +73,9 @@ impl Table {
     fn markdown(&self) -> String {
         let names = self.series.iter().map(|(name, _)| format!(" {name} |")).collect::<Vec<_>>();
         let mut table = format!(
-            "{}, {}:\n\n| {} |{}\n|---|{}\n",
+            "![{}](pictures/{}.svg)\n\n{}, {}:\n\n| {} |{}\n|---|{}\n",
+            self.title,
+            self.file,
             self.title,
             self.y,
             self.x,
