@@ -13,7 +13,7 @@ build() {
   ulimit -n "$(ulimit -Hn)"
 }
 
-# The date, the machine and the versions, in one line. Each argument: one more version
+# The date, the machine and the versions, in one line.
 machine() {
   {
     date -u +%F
@@ -21,7 +21,6 @@ machine() {
     grep -oP '^PRETTY_NAME="\K[^"]+' /etc/os-release
     echo "Linux $(uname -r)"
     haproxy -v | grep -o '^HAProxy version [^ ]*'
-    printf '%s\n' "$@"
     echo "imap-proxy $(git describe --always --dirty) of $(stat -c %s "$programs/imap-proxy") bytes"
   } | paste -s -d , | sed 's/,/, /g'
 }

@@ -17,6 +17,7 @@ case $(dovecot --version) in
     set -- --without dovecot "$@"
     ;;
 esac
-machine "$(nginx -v 2>&1 | grep -o 'nginx/.*')" "Dovecot $(dovecot --version)" \
-  "$(stunnel -version 2>&1 | grep -o '^stunnel [0-9.]*')"
+machine
+echo "Beside it: $(nginx -v 2>&1 | grep -o 'nginx/.*'), Dovecot $(dovecot --version)," \
+  "$(stunnel -version 2>&1 | grep -o '^stunnel [0-9.]*')."
 "$programs/side-by-side" "$@"

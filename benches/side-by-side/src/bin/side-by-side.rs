@@ -27,7 +27,7 @@ struct Cli {
     /// Rows to measure; all when left out
     #[arg(long, value_enum, value_delimiter = ',')]
     rows: Vec<Row>,
-    /// Proxies to measure; all but those of another build when left out
+    /// Proxies to measure. When left out: those up to full, and another build's if there is one
     #[arg(long, value_enum, value_delimiter = ',')]
     proxies: Vec<Proxy>,
     /// Proxies to leave out

@@ -3,6 +3,7 @@
 mod dovecot;
 mod haproxy;
 mod imap_proxy;
+mod log;
 mod nginx;
 mod process;
 mod stunnel;
@@ -17,6 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use log::Reader;
 use process::Process;
 
 use crate::{Encryption, client::Target, rows::Row, stub::Stub, usage::Tree};
@@ -36,6 +38,10 @@ pub enum Proxy {
     Summary,
     /// imap-proxy with trace = "full"
     Full,
+    /// The same, to a journal
+    Journal,
+    /// The same, to a pipe that nobody reads
+    Stalled,
     /// Another build, with trace = "off"
     OtherOff,
     /// Another build, with trace = "summary"
@@ -45,7 +51,8 @@ pub enum Proxy {
 }
 
 use Proxy::{
-    Direct, Dovecot, Full, Haproxy, Nginx, Off, OtherFull, OtherOff, OtherSummary, Stunnel, Summary,
+    Direct, Dovecot, Full, Haproxy, Journal, Nginx, Off, OtherFull, OtherOff, OtherSummary,
+    Stalled, Stunnel, Summary,
 };
 
 impl fmt::Display for Proxy {
@@ -59,6 +66,8 @@ impl fmt::Display for Proxy {
             Off => "imap-proxy, off",
             Summary => "imap-proxy, summary",
             Full => "imap-proxy, full",
+            Journal => "imap-proxy, full, journal",
+            Stalled => "imap-proxy, full, log stalled",
             OtherOff => "other, off",
             OtherSummary => "other, summary",
             OtherFull => "other, full",
@@ -122,7 +131,7 @@ impl Proxy {
         let target = Target { address, ..target };
         let command = self.command(&setting, builds);
         let log = dir.join(format!("{}.log", address.port()));
-        let start = |command| Process::start(command, log, self >= Off, &target);
+        let start = |command| Process::start(command, log, self.log_reader(), &target);
         let process = command.and_then(start).with_context(|| format!("{self} does not start"))?;
         Ok(Running { target, process: Some(process) })
     }
@@ -134,7 +143,9 @@ impl Proxy {
             Nginx => nginx::command(setting),
             Dovecot => dovecot::command(setting),
             Stunnel => stunnel::command(setting),
-            Off | Summary | Full => imap_proxy::command(setting, &builds.ours, self.level()),
+            Off | Summary | Full | Journal | Stalled => {
+                imap_proxy::command(setting, &builds.ours, self.level())
+            }
             OtherOff | OtherSummary | OtherFull => {
                 let other = builds.other.as_ref().context("no other build is named")?;
                 imap_proxy::command(setting, other, self.level())
@@ -142,10 +153,19 @@ impl Proxy {
         }
     }
 
+    fn log_reader(self) -> Option<Reader> {
+        match self {
+            Direct | Haproxy | Nginx | Dovecot | Stunnel => None,
+            Journal => Some(Reader::Journal),
+            Stalled => Some(Reader::Stalled),
+            Off | Summary | Full | OtherOff | OtherSummary | OtherFull => Some(Reader::Pipe),
+        }
+    }
+
     fn level(self) -> &'static str {
         match self {
             Summary | OtherSummary => "summary",
-            Full | OtherFull => "full",
+            Full | Journal | Stalled | OtherFull => "full",
             _ => "off",
         }
     }

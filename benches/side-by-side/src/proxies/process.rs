@@ -4,10 +4,7 @@ use std::{
     fs::{self, File},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::imap_proxy;
+use super::log::{Log, Reader};
 use crate::{
     client::{Client, Target},
     usage::Tree,
@@ -27,30 +24,32 @@ use crate::{
 /// Dropping it stops it.
 pub(super) struct Process {
     child: Child,
-    log: PathBuf,
-    /// Messages that the log should have shown.
-    unseen: Option<Arc<AtomicU64>>,
+    file: PathBuf,
+    /// If somebody reads what it writes while it runs.
+    log: Option<Log>,
 }
 
 impl Process {
-    /// Starts it, and waits until a session goes through it. If it traces, what it writes is read as
-    /// fast as it comes.
+    /// Starts it, and waits until a session goes through it. Its log is kept in a file, or goes to
+    /// a reader first.
     pub(super) fn start(
         mut command: Command,
-        log: PathBuf,
-        traces: bool,
+        file: PathBuf,
+        reader: Option<Reader>,
         target: &Target,
     ) -> Result<Self> {
-        let file = File::create(&log)?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        if traces {
-            command.stderr(Stdio::piped());
-        }
-        let mut child = command.spawn().with_context(|| format!("is it installed? {command:?}"))?;
-        let stderr = child.stderr.take();
-        let mut process = Self { child, log, unseen: None };
-        process.unseen =
-            stderr.map(|stderr| imap_proxy::follow(stderr, &process.log)).transpose()?;
+        let log = if let Some(reader) = reader {
+            let (attached, log) = reader.attach(command, &file)?;
+            command = attached;
+            Some(log)
+        } else {
+            let output = File::create(&file)?;
+            command.stdout(output.try_clone()?).stderr(output);
+            None
+        };
+        command.stdin(Stdio::null());
+        let child = command.spawn().with_context(|| format!("is it installed? {command:?}"))?;
+        let mut process = Self { child, file, log };
         process.wait(target)?;
         Ok(process)
     }
@@ -61,7 +60,7 @@ impl Process {
 
     /// Messages that could not be shown since the last call.
     pub(super) fn unseen(&self) -> u64 {
-        self.unseen.as_ref().map_or(0, |unseen| unseen.swap(0, Ordering::Relaxed))
+        self.log.as_ref().map_or(0, |log| log.unseen.swap(0, Ordering::Relaxed))
     }
 
     fn wait(&mut self, target: &Target) -> Result<()> {
@@ -73,7 +72,7 @@ impl Process {
                 Err(error) => error,
             };
             if self.child.try_wait()?.is_some() || started.elapsed() > LONGEST {
-                let log = fs::read_to_string(&self.log).unwrap_or_default();
+                let log = fs::read_to_string(&self.file).unwrap_or_default();
                 bail!("{error:#}; its log:\n{log}");
             }
             thread::sleep(Duration::from_millis(10));

@@ -98,6 +98,7 @@ impl Table {
             RGBColor(212, 160, 0),
         ];
         let points = || self.series.iter().flat_map(|(_, points)| points);
+        let first = points().map(|(count, _)| *count).min().unwrap_or(1);
         let last = points().map(|(count, _)| *count).max().unwrap_or(1);
         let highest = points().map(|(_, value)| *value).fold(1.0, f64::max);
 
@@ -108,7 +109,7 @@ impl Table {
             .margin(12)
             .x_label_area_size(48)
             .y_label_area_size(64)
-            .build_cartesian_2d((1..last + 1).log_scale(), 0.0..highest * 1.35)?;
+            .build_cartesian_2d((first..last + 1).log_scale(), 0.0..highest * 1.35)?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
