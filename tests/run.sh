@@ -66,16 +66,18 @@ fuzz() {
     fuzz/run.sh 60
 }
 
-docs() { RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet && echo "docs are clean"; }
+docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet && echo "docs are clean"; }
 
-step "format" cargo fmt --check
-step "lints" cargo clippy --all-targets --quiet -- -D warnings
+step "format" cargo fmt --all --check
+step "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "docs" docs
 step "dependencies" dependencies
 step "scripts" scripts
 step "fuzz" fuzz
-step "tests" cargo test --no-fail-fast
+step "tests" cargo test --workspace --no-fail-fast
 step "secrecy in a release build" secrecy_in_release
+step "comparison with other proxies, briefly" benches/side-by-side/run.sh --quick
+step "scaling, briefly" benches/side-by-side/scaling.sh --quick --out "$logs/pictures"
 step "a try as a user's first" deploy/try.sh
 step "search for secrets in all output" cargo test --test captured -- --nocapture
 

@@ -26,7 +26,7 @@ need_commands() {
   for package in "${missing[@]}"; do
     case $package in
       dovecot-imapd) units+=(dovecot.socket dovecot.service) ;;
-      haproxy | fail2ban) units+=("$package.service") ;;
+      haproxy | fail2ban | nginx) units+=("$package.service") ;;
     esac
   done
   [ -d /run/systemd/system ] || units=()
