@@ -8,8 +8,10 @@ use std::{
 /// `text` with everything escaped that would start a new line, move a cursor or turn the writing
 /// direction round: control characters and Unicode's line, paragraph and bidi controls.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    // Most text is printable ASCII, of which no character need be decoded.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(is_unsafe) {
+    // Most text is printable ASCII, of which no character need be decoded. Without an early end this
+    // is done many bytes at a time.
+    let is_plain = text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+    if is_plain || !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -33,7 +35,8 @@ pub(super) fn bytes(bytes: &[u8]) -> String {
 
 /// Prints until `limit` bytes are there, and then only counts: ends with `… (+N bytes)`.
 pub(super) fn bounded(limit: usize, value: fmt::Arguments<'_>) -> String {
-    let mut out = Bounded { text: String::new(), limit, left_out: 0 };
+    // Enough for most, so that they are not moved as they grow.
+    let mut out = Bounded { text: String::with_capacity(limit.min(256)), limit, left_out: 0 };
     // Neither a String nor a Debug print of this crate's values fails.
     let _ = out.write_fmt(value);
     if out.left_out > 0 {
@@ -50,6 +53,10 @@ struct Bounded {
 
 impl Write for Bounded {
     fn write_str(&mut self, s: &str) -> fmt::Result {
+        if self.left_out == 0 && s.len() <= self.limit.saturating_sub(self.text.len()) {
+            self.text.push_str(s);
+            return Ok(());
+        }
         // Once something was left out, nothing may follow it.
         let room = if self.left_out > 0 { 0 } else { self.limit.saturating_sub(self.text.len()) };
         let cut = (0..=room.min(s.len())).rev().find(|&at| s.is_char_boundary(at)).unwrap_or(0);

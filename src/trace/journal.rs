@@ -101,7 +101,7 @@ emit! {
     emit_debug: DEBUG,
 }
 
-/// Sends messages as datagrams (systemd.io/JOURNAL_NATIVE_PROTOCOL). None is ever too large for one:
+/// Sends messages as datagrams (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL>). None is ever too large for one:
 /// what is shown of a message is bounded.
 struct Messages {
     socket: UnixDatagram,
@@ -270,18 +270,15 @@ mod tests {
         let mut fields = BTreeMap::new();
         while let Some(end) = entry.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = entry.split_at(end);
-            let (name, value) = match line.iter().position(|byte| *byte == b'=') {
-                Some(at) => {
-                    entry = &rest[1..];
-                    (&line[..at], &line[at + 1..])
-                }
-                None => {
-                    let (length, rest) = rest[1..].split_at(8);
-                    let length = u64::from_le_bytes(length.try_into().unwrap());
-                    let (value, rest) = rest.split_at(usize::try_from(length).unwrap());
-                    entry = rest.strip_prefix(b"\n").unwrap();
-                    (line, value)
-                }
+            let (name, value) = if let Some(at) = line.iter().position(|byte| *byte == b'=') {
+                entry = &rest[1..];
+                (&line[..at], &line[at + 1..])
+            } else {
+                let (length, rest) = rest[1..].split_at(8);
+                let length = u64::from_le_bytes(length.try_into().unwrap());
+                let (value, rest) = rest.split_at(usize::try_from(length).unwrap());
+                entry = rest.strip_prefix(b"\n").unwrap();
+                (line, value)
             };
             assert!(fields.insert(text(name), text(value)).is_none(), "a field twice");
         }

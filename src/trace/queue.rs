@@ -279,7 +279,7 @@ mod tests {
     /// What the writer does until the queue is closed and empty, or at most `steps` times.
     fn written(queue: &Queue, steps: usize) -> Vec<String> {
         let mut batch = Vec::new();
-        let mut next = || {
+        let next = || {
             Some(match queue.next(&mut batch) {
                 Next::Write => batch
                     .drain(..)
@@ -292,7 +292,7 @@ mod tests {
                 Next::End => return None,
             })
         };
-        iter::from_fn(|| next()).take(steps).flatten().collect()
+        iter::from_fn(next).take(steps).flatten().collect()
     }
 
     #[test]

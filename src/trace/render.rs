@@ -128,8 +128,8 @@ mod tests {
         let mut renderer = Renderer::default();
         // What was rendered before leaves nothing behind.
         renderer.render(&message());
-        let rendered = renderer.render(&Seen { kind, shown, ..message() });
-        (rendered.text.to_owned(), rendered.is_undecoded)
+        let seen = renderer.render(&Seen { kind, shown, ..message() });
+        (seen.text.to_owned(), seen.is_undecoded)
     }
 
     #[test]

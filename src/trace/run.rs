@@ -191,7 +191,9 @@ mod tests {
         let tap = &mut bench.tap;
         match step {
             Step::Server(pieces, literal) => {
-                pieces.iter().for_each(|piece| tap.line(Party::Server, piece.as_bytes()));
+                for piece in pieces {
+                    tap.line(Party::Server, piece.as_bytes());
+                }
                 if let Some(content) = literal {
                     tap.literal(Party::Server, content.len() as u64);
                     tap.literal_bytes(Party::Server, content);

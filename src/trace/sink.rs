@@ -57,7 +57,7 @@ fn device_and_inode(journal_stream: &str) -> Option<(u64, u64)> {
 pub(super) struct Lines<W> {
     out: W,
     /// Not yet written.
-    lines: String,
+    waiting: String,
     renderer: Renderer,
 }
 
@@ -66,20 +66,20 @@ const AT_ONCE: usize = 64 * 1024;
 
 impl<W: Write> Lines<W> {
     pub(super) fn to(out: W) -> Self {
-        Self { out, lines: String::new(), renderer: Renderer::default() }
+        Self { out, waiting: String::new(), renderer: Renderer::default() }
     }
 
     fn end_line(&mut self) {
-        self.lines.push('\n');
-        if self.lines.len() >= AT_ONCE {
+        self.waiting.push('\n');
+        if self.waiting.len() >= AT_ONCE {
             self.write_out();
         }
     }
 
     fn write_out(&mut self) {
         // Whoever closed stderr does not want to know.
-        let _ = self.out.write_all(self.lines.as_bytes()).and_then(|()| self.out.flush());
-        self.lines.clear();
+        let _ = self.out.write_all(self.waiting.as_bytes()).and_then(|()| self.out.flush());
+        self.waiting.clear();
     }
 }
 
@@ -87,8 +87,8 @@ impl<W: Write> Lines<W> {
 impl<W: Write + Send> Sink for Lines<W> {
     fn write(&mut self, record: &Record) {
         let (time, message) = (time(record.time), escape::clean(&record.message));
-        let _ = write!(self.lines, "{time} {} {message}", record.level);
-        record.fields.iter().for_each(|(key, value)| append(&mut self.lines, key, value));
+        let _ = write!(self.waiting, "{time} {} {message}", record.level);
+        record.fields.iter().for_each(|(key, value)| append(&mut self.waiting, key, value));
         self.end_line();
     }
 
@@ -96,21 +96,21 @@ impl<W: Write + Send> Sink for Lines<W> {
         let context = &*seen.context;
         let (time, service) = (time(seen.time), escape::clean(&context.service));
         let (session, seq) = (context.session, seen.seq);
-        let _ = write!(self.lines, "{time} TRACE [{service}] {session} #{seq}");
+        let _ = write!(self.waiting, "{time} TRACE [{service}] {session} #{seq}");
         // Who it is, by certificate and by login.
         if let Some(subject) = &context.client_subject {
-            append(&mut self.lines, Key::ClientSubject, subject);
+            append(&mut self.waiting, Key::ClientSubject, subject);
         }
         if let Some(user) = &seen.user {
-            append(&mut self.lines, Key::User, user);
+            append(&mut self.waiting, Key::User, user);
         }
-        self.lines.push(' ');
-        self.lines.push_str(self.renderer.render(seen).text);
+        self.waiting.push(' ');
+        self.waiting.push_str(self.renderer.render(seen).text);
         self.end_line();
     }
 
     fn flush(&mut self) {
-        if !self.lines.is_empty() {
+        if !self.waiting.is_empty() {
             self.write_out();
         }
     }
@@ -178,9 +178,9 @@ mod tests {
     fn many_lines_are_written_before_the_end() {
         let mut lines = Lines::to(Vec::new());
         (0..2000).for_each(|_| lines.show(&message()));
-        assert!(lines.out.len() >= AT_ONCE && lines.lines.len() < AT_ONCE);
+        assert!(lines.out.len() >= AT_ONCE && lines.waiting.len() < AT_ONCE);
         lines.flush();
-        assert_eq!(lines.out.iter().filter(|byte| **byte == b'\n').count(), 2000);
+        assert_eq!(String::from_utf8(lines.out).unwrap().lines().count(), 2000);
     }
 
     #[test]

@@ -220,9 +220,10 @@ impl Tap for SessionTap {
     }
 
     fn literal(&mut self, from: Party, size: u64) {
-        if !self.is_off() && !(from == Party::Server && self.passes(&[])) {
-            self.capture(from).literal(size);
+        if self.is_off() || from == Party::Server && self.passes(&[]) {
+            return;
         }
+        self.capture(from).literal(size);
     }
 
     fn literal_bytes(&mut self, from: Party, bytes: &[u8]) {
@@ -235,15 +236,14 @@ impl Tap for SessionTap {
 
     #[inline]
     fn message(&mut self, from: Party, to: Party, kind: Kind, line: &[u8]) {
+        let is_off = self.is_off();
+        let is_first = from == Party::Server && matches!(self.under_way, UnderWay::Nothing);
         match &mut self.run {
-            Some(run)
-                if from == Party::Server
-                    && matches!(self.under_way, UnderWay::Nothing)
-                    && run.goes_on_with(line) =>
-            {
+            Some(run) if is_first && run.goes_on_with(line) => {
                 self.seq += 1;
                 run.add(line.len() as u64, self.seq);
             }
+            None if is_first && is_off => {}
             _ => {
                 self.line(from, line);
                 self.end(from, to, kind);
