@@ -133,11 +133,15 @@ fn every_exit_code_has_its_place_in_the_page() {
 
 #[test]
 fn every_field_of_the_journal_has_its_place_in_the_page() {
-    let known: BTreeSet<_> = include_str!("../src/trace/record.rs")
+    let of_lines = include_str!("../src/trace/record.rs")
         .lines()
         .filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" => Self::"))
-        .map(|(name, _)| format!("IMAP_{}", name.to_uppercase()))
-        .collect();
+        .map(|(name, _)| format!("IMAP_{}", name.to_uppercase()));
+    let of_messages = include_str!("../src/trace/journal.rs")
+        .split('"')
+        .filter(|text| text.starts_with("IMAP_"))
+        .map(str::to_owned);
+    let known: BTreeSet<_> = of_lines.chain(of_messages).collect();
     let listed: BTreeSet<_> =
         PROGRAM.lines().filter_map(|line| line.strip_prefix(".It Dv IMAP_")).collect();
     let listed = listed.iter().map(|name| format!("IMAP_{name}")).collect();
