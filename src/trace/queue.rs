@@ -70,7 +70,7 @@ struct State {
     finished: bool,
 }
 
-/// A writer that is behind for long still tells of losses, once per so many items.
+/// A writer that is behind for long still tells of lines that were lost, once per so many items.
 const TELL_EVERY: usize = 16 * 1024;
 /// Taken out at once.
 const BATCH: usize = 64;
@@ -153,12 +153,12 @@ impl Queue {
         loop {
             let written = state.items.is_empty();
             // Not at once: what is queued came before what was lost.
-            if (written && state.rest_until.is_none() && !self.is_overrun())
-                || state.since_told >= TELL_EVERY
-                || (written && state.closed)
-            {
+            let caught_up =
+                written && (state.closed || (state.rest_until.is_none() && !self.is_overrun()));
+            if caught_up || state.since_told >= TELL_EVERY {
                 state.since_told = 0;
-                let messages = self.lost_messages.swap(0, Ordering::Relaxed);
+                let of_messages = caught_up.then(|| self.lost_messages.swap(0, Ordering::Relaxed));
+                let messages = of_messages.unwrap_or_default();
                 let lost = Lost { messages, lines: mem::take(&mut state.lost_lines) };
                 if lost != Lost::default() {
                     return Next::Tell(lost);
@@ -340,6 +340,8 @@ mod tests {
     fn a_writer_far_behind_still_tells() {
         let queue = Queue::new(TELL_EVERY, usize::MAX);
         (0..=2 * TELL_EVERY).for_each(|_| queue.push(line("x")));
+        // What was lost of messages is told where they are missing.
+        queue.push(messages(1));
         let all = written(&queue, TELL_EVERY / BATCH + 1);
         assert_eq!(all.len(), TELL_EVERY + 1);
         assert_eq!(all.last().unwrap(), "lost 0 and 1");
