@@ -4,12 +4,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-# Runs a script and puts its output where README.md has a mark with its name. Argument: the name
+# Runs a command and puts its output where README.md has a mark with that name.
+# Arguments: the name, command
 record() {
-  local output
+  local name=$1 output
+  shift
   output=$(mktemp)
-  "side-by-side/$1.sh" | tee "$output"
-  awk -v "begin=<!-- $1.sh -->" -v "end=<!-- end of $1.sh -->" -v "output=$output" '
+  "$@" | tee "$output"
+  awk -v "begin=<!-- $name -->" -v "end=<!-- end of $name -->" -v "output=$output" '
     $0 == end { replaced = 0 }
     !replaced { print }
     $0 == begin { replaced = 1; print ""; while ((getline line < output) > 0) print line; print "" }
@@ -18,5 +20,7 @@ record() {
   rm "$output" "$output.new"
 }
 
-record run
-record scaling
+record side-by-side side-by-side/run.sh
+record traces side-by-side/run.sh --proxies haproxy,off,full,journal,stalled \
+  --rows fetch,flags,envelope,noop50
+record scaling side-by-side/scaling.sh

@@ -6,10 +6,10 @@ mod services;
 mod sessions;
 mod stub_process;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use side_by_side::proxies::Builds;
 
 /// Measures imap-proxy with more and more sessions and services; writes tables and pictures of it
@@ -18,6 +18,12 @@ struct Cli {
     /// The folder for them
     #[arg(long, value_name = "PATH", default_value = "benches/pictures")]
     out: PathBuf,
+    /// Only one of the two
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Seconds to watch idle sessions at each step, and to count log-ins
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
     /// Up to 30 sessions and 3 services, and shorter: shows that it works
     #[arg(long)]
     quick: bool,
@@ -29,6 +35,14 @@ struct Cli {
     serve: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// More and more idle sessions
+    Sessions,
+    /// More and more services
+    Services,
+}
+
 fn main() -> Result<()> {
     let cli = Cli::parse();
     if cli.serve {
@@ -36,6 +50,13 @@ fn main() -> Result<()> {
     }
     let builds = Builds::new(cli.imap_proxy, None)?;
     fs::create_dir_all(&cli.out).with_context(|| cli.out.display().to_string())?;
-    sessions::scale(&builds, cli.quick)?.save(&cli.out)?;
-    services::scale(&builds, cli.quick)?.save(&cli.out)
+    if cli.only != Some(Part::Services) {
+        let seconds = if cli.quick { 0.1 } else { cli.seconds };
+        let time = Duration::from_secs_f64(seconds);
+        sessions::scale(&builds, cli.quick, time)?.save(&cli.out)?;
+    }
+    if cli.only != Some(Part::Sessions) {
+        services::scale(&builds, cli.quick)?.save(&cli.out)?;
+    }
+    Ok(())
 }

@@ -33,10 +33,9 @@ struct Point {
     log_ins: f64,
 }
 
-pub fn scale(builds: &Builds, quick: bool) -> Result<Report> {
+pub fn scale(builds: &Builds, quick: bool, time: Duration) -> Result<Report> {
     let most = most_sessions()?;
     let counts: &[usize] = if quick { &[10, 30] } else { &[10, 30, 100, 300, 1000, 3000, most] };
-    let time = if quick { Duration::from_millis(100) } else { Duration::from_secs(2) };
     let mut points = Vec::new();
     for proxy in [Proxy::Summary, Proxy::Haproxy] {
         for encryption in [Encryption::Plain, Encryption::Tls] {
