@@ -108,6 +108,13 @@ pub struct Sample {
     pub cpu: Option<(Duration, f64)>,
 }
 
+impl Sample {
+    /// How much was done in a CPU second of the proxy.
+    pub fn per_cpu(&self) -> Option<f64> {
+        self.cpu.map(|(cpu, amount)| amount / cpu.as_secs_f64())
+    }
+}
+
 /// How much to do.
 #[derive(Clone, Copy)]
 pub struct Effort {

@@ -137,11 +137,10 @@ impl fmt::Display for Results {
     }
 }
 
-/// How much was done in a CPU second.
+/// What was done in a CPU second, in the unit for that.
 fn per_cpu(row: Row, sample: &Sample) -> Option<f64> {
-    let (cpu, amount) = sample.cpu?;
     let (_, divisor) = row.unit().per_cpu();
-    Some(amount / cpu.as_secs_f64() / divisor)
+    Some(sample.per_cpu()? / divisor)
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {

@@ -31,6 +31,8 @@ struct Point {
     cpu: f64,
     /// A second, beside them.
     log_ins: f64,
+    /// A second of the proxy's CPU time.
+    log_ins_per_cpu: f64,
 }
 
 pub fn scale(builds: &Builds, quick: bool, time: Duration) -> Result<Report> {
@@ -92,6 +94,7 @@ fn measure(
             wakeups: wakeups as f64 / time.as_secs_f64(),
             cpu: cpu.as_secs_f64() * 1e6 / time.as_secs_f64(),
             log_ins: 0.0,
+            log_ins_per_cpu: 0.0,
         };
         eprintln!(
             "{}, {sessions} sessions: {:.2} KB each, {:.1} wakeups/s",
@@ -107,7 +110,9 @@ fn measure(
             client.log_out().context("a session was not idle but gone")?;
         }
         let effort = Effort { time, idle: 0 };
-        point.log_ins = Row::Connect.measure(&running.target, Some(tree), effort)?.value;
+        let sample = Row::Connect.measure(&running.target, Some(tree), effort)?;
+        point.log_ins = sample.value;
+        point.log_ins_per_cpu = sample.per_cpu().context("a proxy takes time")?;
         eprintln!("{}, {} sessions: {:.0} log-ins/s", name(point), point.sessions, point.log_ins);
     }
     for client in clients {
@@ -132,6 +137,12 @@ fn report(points: &[Point]) -> Report {
         table("sessions-log-ins", "Connect, LOGIN, LOGOUT beside them", "a second", |point| {
             point.log_ins
         }),
+        table(
+            "sessions-log-ins-cpu",
+            "Connect, LOGIN, LOGOUT beside them",
+            "a second of CPU time",
+            |point| point.log_ins_per_cpu,
+        ),
         table("sessions-wakeups", "Wakeups, of all sessions together", "a second", |point| {
             point.wakeups
         }),
