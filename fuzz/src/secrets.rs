@@ -1,5 +1,7 @@
 //! What must never be shown, and where a session shows it all the same, as it may.
 
+use std::time::Instant;
+
 use imap_proxy::{
     relay::{Kind, Party, Tap},
     trace::SessionTap,
@@ -53,6 +55,13 @@ impl Watched {
     pub fn new(tap: SessionTap, secret: &'static str) -> Self {
         let (forms, sent) = (forms(secret), Vec::new());
         Self { tap, seen: Seen::default(), exempt: false, secret, forms, sent }
+    }
+
+    fn judge_the_end(&mut self, from: Party, to: Party, kind: Kind) {
+        (&mut self.seen).end(from, to, kind);
+        if let Some(crate::seen::Event::Message(message)) = self.seen.events.pop() {
+            self.judge(&message);
+        }
     }
 
     fn judge(&mut self, message: &Message) {
@@ -143,11 +152,14 @@ impl Tap for &mut Watched {
     }
 
     fn end(&mut self, from: Party, to: Party, kind: Kind) {
-        (&mut self.seen).end(from, to, kind);
-        if let Some(crate::seen::Event::Message(message)) = self.seen.events.pop() {
-            self.judge(&message);
-        }
+        self.judge_the_end(from, to, kind);
         self.tap.end(from, to, kind);
+    }
+
+    fn message(&mut self, from: Party, to: Party, kind: Kind, line: &[u8]) {
+        (&mut self.seen).line(from, line);
+        self.judge_the_end(from, to, kind);
+        self.tap.message(from, to, kind, line);
     }
 
     fn authenticated(&mut self) {
@@ -160,5 +172,13 @@ impl Tap for &mut Watched {
         // That of a server that makes up a password is told, and none of ours.
         self.exempt |= self.sent.is_empty() && is_in(name.as_bytes(), self.secret);
         self.tap.stripped(name);
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.tap.due()
+    }
+
+    fn show(&mut self) {
+        self.tap.show();
     }
 }
