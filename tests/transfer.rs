@@ -61,6 +61,16 @@ fn a_stalled_download_over_tls_costs_little_and_goes_on_later() {
 }
 
 #[test]
+fn sessions_in_mid_transfer_hold_less_than_256_kib_each() {
+    mid_transfer(Insecure, Insecure);
+}
+
+#[test]
+fn sessions_in_mid_transfer_over_tls_hold_less_than_256_kib_each() {
+    mid_transfer(Tls, Tls);
+}
+
+#[test]
 fn the_last_line_of_a_session_always_arrives() {
     last_line(Insecure, Insecure);
 }
@@ -111,6 +121,29 @@ fn stalled_download(bind: Encryption, connect: Encryption) {
     client.expect(tail);
     sender.join().expect("all was sent");
     memory.assert_grew_by_less_than(4 * MEGABYTE);
+}
+
+fn mid_transfer(bind: Encryption, connect: Encryption) {
+    const SESSIONS: usize = 40;
+    const SIZE: usize = 8 * MEGABYTE;
+
+    let bench = Bench::new(bind, connect, "trace = \"summary\"");
+    let (mut clients, servers): (Vec<_>, Vec<_>) = (0..SESSIONS).map(|_| bench.session()).unzip();
+    let answer = format!("* 1 FETCH (BODY[] {{{SIZE}}}\r\n{})\r\n", large_message(SIZE));
+    let memory = Memory::of(&bench.proxy);
+    thread::scope(|scope| {
+        for mut server in servers {
+            scope.spawn(|| {
+                server.send(&answer);
+                server
+            });
+        }
+        // Whoever has not had its turn is stalled.
+        for client in &mut clients {
+            assert!(client.exactly(answer.len()) == answer.as_bytes(), "the message was altered");
+        }
+    });
+    memory.assert_grew_by_less_than(SESSIONS * 256 * 1024);
 }
 
 fn last_line(bind: Encryption, connect: Encryption) {
