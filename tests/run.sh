@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks everything, on a bare Debian with Rust: installs what is missing, then format, lints,
-# docs, dependencies, scripts, all tests, and that no secret is in any of the output.
+# docs, dependencies, scripts, all tests, and each bench once, and that no secret is in any of the output.
 #
 # Every step runs, whatever became of the one before. Exits with 0 only if all of them passed.
 set -uo pipefail
@@ -17,7 +17,7 @@ need_rust && need_commands cc:build-essential c++:build-essential \
   dovecot:dovecot-imapd curl:curl mutt:mutt mbsync:isync \
   offlineimap:offlineimap3 fetchmail:fetchmail haproxy:haproxy fail2ban-regex:fail2ban python3:python3 \
   node:nodejs npm:npm unshare:util-linux openssl:openssl shellcheck:shellcheck mandoc:mandoc \
-  setpriv:util-linux script:bsdutils systemd-analyze:systemd || exit
+  setpriv:util-linux script:bsdutils systemd-analyze:systemd valgrind:valgrind || exit
 # fail2ban reads the journal with this module. No command has its name, so it is installed.
 python3 -c 'import systemd.journal' 2>/dev/null || need_commands python3-systemd:python3-systemd || exit
 
@@ -66,6 +66,21 @@ fuzz() {
     fuzz/run.sh 60
 }
 
+# Each bench once, to see that it works; no time is judged. The counts may be half as much again as in
+# the table, for a CPU that copies and searches in other ways.
+benches() {
+  cargo bench --quiet --bench messages --bench start -- --test || return
+  local version
+  version=$(cargo pkgid gungraun) || return
+  version=${version##*@}
+  if ! cargo install --list | grep -qx "gungraun-runner v$version:" &&
+    ! cargo install "gungraun-runner@$version" --locked --debug --quiet; then
+    echo "SKIPPED: gungraun-runner $version could not be installed, so nothing was counted"
+    return
+  fi
+  benches/counts.py --within 50
+}
+
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet && echo "docs are clean"; }
 
 step "format" cargo fmt --all --check
@@ -76,6 +91,7 @@ step "scripts" scripts
 step "fuzz" fuzz
 step "tests" cargo test --workspace --no-fail-fast
 step "secrecy in a release build" secrecy_in_release
+step "benches" benches
 step "comparison with other proxies, briefly" benches/side-by-side/run.sh --quick
 step "scaling, briefly" benches/side-by-side/scaling.sh --quick --out "$logs/pictures"
 step "a try as a user's first" deploy/try.sh

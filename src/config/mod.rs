@@ -2,6 +2,7 @@
 
 mod diff;
 mod fields;
+mod files;
 mod model;
 mod problem;
 mod read;

@@ -13,6 +13,7 @@ use toml::{Spanned, de::DeTable};
 
 use super::{
     fields::Fields,
+    files::Files,
     model::{Config, Connections, Limits, Log, Service, Timeouts, Trace, TraceLevel, Watch},
     problem::{Reported, Reports},
     sides,
@@ -29,9 +30,10 @@ pub(super) fn config<'i>(
         let log = log(fields);
         let watch = watch(fields);
         let settings = Settings::default().overridden(fields);
-        let mut unique = Unique::default();
-        let services = fields
-            .required_tables("services", |fields| service(fields, folder, &settings, &mut unique));
+        let (mut unique, mut files) = (Unique::default(), Files::new(folder));
+        let services = fields.required_tables("services", |fields| {
+            service(fields, &mut files, &settings, &mut unique)
+        });
         Ok(Config { services: services?, log, watch, connections: settings.connections.in_service })
     })
 }
@@ -111,13 +113,13 @@ fn timeouts(fields: &mut Fields<'_, '_>, timeouts: &mut Timeouts) {
 
 fn service(
     fields: &mut Fields<'_, '_>,
-    folder: &Path,
+    files: &mut Files<'_>,
     settings: &Settings,
     unique: &mut Unique,
 ) -> Result<Service, Reported> {
     let name = fields.required::<Name>("name");
-    let bind = fields.required_table("bind", |fields| sides::bind(fields, folder, unique));
-    let connect = fields.required_table("connect", |fields| sides::connect(fields, folder));
+    let bind = fields.required_table("bind", |fields| sides::bind(fields, files, unique));
+    let connect = fields.required_table("connect", |fields| sides::connect(fields, files));
     let allow = fields.list::<Capability>("allow_capabilities");
     let Settings { trace, connections, limits, timeouts } = settings.overridden(fields);
 

@@ -1,29 +1,30 @@
 //! The two sides of a service: where clients come in, and the server behind.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use toml::Spanned;
 
 use super::{
     fields::Fields,
+    files::Files,
     model::{Bind, Connect, ConnectTls, HostPort, ProxyProtocol},
     problem::Reported,
     read::Unique,
     values::{Encryption, Host, IdentityType, Network, Port},
 };
-use crate::tls::{self, ClientCa, Downstream, Identity, IdentityFile};
+use crate::tls::{ClientCa, Downstream, Identity, IdentityFile};
 
 pub(super) fn bind(
     fields: &mut Fields<'_, '_>,
-    folder: &Path,
+    files: &mut Files<'_>,
     unique: &mut Unique,
 ) -> Result<Bind, Reported> {
     let encryption = fields.required::<Encryption>("encryption").map(Spanned::into_inner);
     let host = fields.required::<Host>("host");
     let port = fields.optional::<Port<0>>("port");
     let balancers = fields.list::<Network>("proxy_protocol_from");
-    let tls = bind_tls(fields, folder, encryption.ok());
+    let tls = bind_tls(fields, files, encryption.ok());
 
     let security = encryption.and_then(|encryption| {
         tls.and_then(|tls| encryption.with(tls, || fields.missing("identity")))
@@ -42,14 +43,17 @@ pub(super) fn bind(
     Ok(Bind { address, proxy_protocol_from, security: security? })
 }
 
-pub(super) fn connect(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Connect, Reported> {
+pub(super) fn connect(
+    fields: &mut Fields<'_, '_>,
+    files: &mut Files<'_>,
+) -> Result<Connect, Reported> {
     let encryption = fields.required::<Encryption>("encryption").map(Spanned::into_inner);
     let host = fields.required::<Host>("host").map(Spanned::into_inner);
     let port = fields.optional::<Port<1>>("port");
     let proxy_protocol = fields.optional::<ProxyProtocol>("proxy_protocol");
     let send_client_id = fields.optional::<bool>("send_client_id");
-    let ca = certificates(fields, "ca_path", folder);
-    let identity = fields.table("identity", |fields| identity(fields, folder));
+    let ca = certificates(fields, "ca_path", files);
+    let identity = fields.table("identity", |fields| identity(fields, files));
 
     if let Ok(Encryption::Insecure) = encryption {
         fields.needs_tls("ca_path");
@@ -73,12 +77,12 @@ pub(super) fn connect(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Conn
 /// What TLS with clients needs. `None` without an identity.
 fn bind_tls(
     fields: &mut Fields<'_, '_>,
-    folder: &Path,
+    files: &mut Files<'_>,
     encryption: Option<Encryption>,
 ) -> Result<Option<Downstream>, Reported> {
-    let one = fields.table("identity", |fields| identity(fields, folder));
-    let several = fields.tables("identities", |fields| identity(fields, folder));
-    let ca = certificates(fields, "client_ca_path", folder);
+    let one = fields.table("identity", |fields| identity(fields, files));
+    let several = fields.tables("identities", |fields| identity(fields, files));
+    let ca = certificates(fields, "client_ca_path", files);
 
     if encryption == Some(Encryption::Insecure) {
         for key in ["identity", "identities", "client_ca_path"] {
@@ -109,29 +113,29 @@ fn bind_tls(
 fn certificates(
     fields: &mut Fields<'_, '_>,
     key: &'static str,
-    folder: &Path,
+    files: &mut Files<'_>,
 ) -> Result<Option<(PathBuf, Vec<CertificateDer<'static>>)>, Reported> {
     let Some(path) = fields.optional::<String>(key)? else { return Ok(None) };
     let at = path.span();
-    let path = folder.join(path.into_inner());
+    let path = files.at(path.get_ref());
     fields.reports.names(&path);
-    let certificates = tls::ca_certificates(&path);
+    let certificates = files.certificates(&path);
     certificates
         .map(|certificates| Some((path, certificates)))
         .map_err(|error| fields.reports.file(&at, error))
 }
 
-fn identity(fields: &mut Fields<'_, '_>, folder: &Path) -> Result<Identity, Reported> {
+fn identity(fields: &mut Fields<'_, '_>, files: &mut Files<'_>) -> Result<Identity, Reported> {
     let kind = fields.required::<IdentityType>("type");
     let chain = fields.required::<String>("certificate_chain_path");
     let key = fields.required::<String>("leaf_key_path");
 
     let (kind, chain, key) = (kind?.into_inner(), chain?, key?);
-    let (chain_path, key_path) = (folder.join(chain.get_ref()), folder.join(key.get_ref()));
+    let (chain_path, key_path) = (files.at(chain.get_ref()), files.at(key.get_ref()));
     fields.reports.names(&chain_path);
     fields.reports.names(&key_path);
     let loaded = match kind {
-        IdentityType::CertificateChainAndLeafKey => Identity::load(&chain_path, &key_path),
+        IdentityType::CertificateChainAndLeafKey => files.identity(chain_path, key_path),
     };
     loaded.map_err(|error| {
         let at = match error.at_fault() {

@@ -113,7 +113,7 @@ impl AsFd for Listener {
 /// What the sessions of a service need, from its config.
 pub fn setup(
     config: &config::Service,
-    roots: &SystemRoots,
+    roots: &mut SystemRoots,
     shown_at: TraceHandle,
     gate: Arc<Gate>,
 ) -> Result<Setup, RootsError> {

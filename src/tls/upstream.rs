@@ -1,6 +1,6 @@
 //! How the server's certificate is verified, and which one it is shown.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use thiserror::Error;
 use tokio_rustls::{
@@ -14,9 +14,11 @@ use tokio_rustls::{
 use super::Identity;
 
 /// The system's roots of trust, read once for all services.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct SystemRoots {
     store: Arc<RootCertStore>,
+    /// The same with the roots of a service's own: services that add the same ones share a store.
+    extended: HashMap<Vec<CertificateDer<'static>>, Arc<RootCertStore>>,
     /// Files that could not be read, one line each. The other roots are used all the same.
     pub problems: Vec<String>,
 }
@@ -37,7 +39,7 @@ pub enum RootsError {
 impl SystemRoots {
     /// For services without TLS.
     pub fn none() -> Self {
-        Self { store: Arc::new(RootCertStore::empty()), problems: Vec::new() }
+        Self::new(RootCertStore::empty(), Vec::new())
     }
 
     /// Reads them from where the system keeps them (or where `SSL_CERT_FILE` says). Blocks.
@@ -50,20 +52,41 @@ impl SystemRoots {
         if unusable > 0 {
             problems.push(format!("{unusable} of the system's CA certificates cannot be parsed"));
         }
-        Self { store: Arc::new(store), problems }
+        Self::new(store, problems)
+    }
+
+    fn new(store: RootCertStore, problems: Vec<String>) -> Self {
+        Self { store: Arc::new(store), extended: HashMap::new(), problems }
+    }
+
+    /// The system's roots and `more`.
+    fn extended(
+        &mut self,
+        more: &[CertificateDer<'static>],
+    ) -> Result<Arc<RootCertStore>, rustls::Error> {
+        if more.is_empty() {
+            return Ok(Arc::clone(&self.store));
+        }
+        if let Some(store) = self.extended.get(more) {
+            return Ok(Arc::clone(store));
+        }
+        let mut store = RootCertStore::clone(&self.store);
+        for certificate in more {
+            store.add(certificate.clone())?;
+        }
+        let store = Arc::new(store);
+        self.extended.insert(more.to_vec(), Arc::clone(&store));
+        Ok(store)
     }
 
     /// TLS towards a server: the system's roots and `more`, TLS 1.2 and 1.3, ALPN `imap`
     /// (RFC 7301), resumption. A server that asks for a certificate is shown that of `identity`.
     pub fn connector(
-        &self,
+        &mut self,
         more: &[CertificateDer<'static>],
         identity: Option<&Identity>,
     ) -> Result<TlsConnector, RootsError> {
-        let mut roots = Arc::clone(&self.store);
-        for certificate in more {
-            Arc::make_mut(&mut roots).add(certificate.clone())?;
-        }
+        let roots = self.extended(more)?;
         if roots.is_empty() {
             return Err(RootsError::None);
         }
@@ -79,5 +102,26 @@ impl SystemRoots {
         };
         config.alpn_protocols = vec![b"imap".to_vec()];
         Ok(TlsConnector::from(Arc::new(config)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(name: &str) -> CertificateDer<'static> {
+        rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.der().clone()
+    }
+
+    #[test]
+    fn the_same_roots_are_held_once() {
+        let mut roots = SystemRoots::none();
+        let [one, other] = ["one.example", "other.example"].map(certificate);
+        let first = roots.extended(std::slice::from_ref(&one)).unwrap();
+        assert_eq!(first.len(), 1);
+        assert!(Arc::ptr_eq(&first, &roots.extended(std::slice::from_ref(&one)).unwrap()));
+        let both = roots.extended(&[one, other]).unwrap();
+        assert_eq!(both.len(), 2);
+        assert!(roots.extended(&[]).unwrap().is_empty());
     }
 }
