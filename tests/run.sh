@@ -9,7 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 source deploy/try/packages.sh
 
 logs=$(mktemp -d -t imap-proxy-tests.XXXXXX) || exit
-trap 'rm -rf "$logs"' EXIT
+pictures=$(mktemp -d -t imap-proxy-pictures.XXXXXX) || exit
+trap 'rm -rf "$logs" "$pictures"' EXIT
 export IMAP_PROXY_TEST_LOGS=$logs CARGO_TERM_COLOR=never
 failed=()
 
@@ -93,7 +94,7 @@ step "tests" cargo test --workspace --no-fail-fast
 step "secrecy in a release build" secrecy_in_release
 step "benches" benches
 step "comparison with other proxies, briefly" benches/side-by-side/run.sh --quick
-step "scaling, briefly" benches/side-by-side/scaling.sh --quick --out "$logs/pictures"
+step "scaling, briefly" benches/side-by-side/scaling.sh --quick --out "$pictures"
 step "a try as a user's first" deploy/try.sh
 step "search for secrets in all output" cargo test --test captured -- --nocapture
 
