@@ -62,9 +62,13 @@ impl Leg {
 
     /// Reads what is there, if there is room. Returns whether anything came, its end included.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        if self.eof {
+            buffers::give_back(&mut self.inbox);
+            return Ok(false);
+        }
         buffers::lend(&mut self.inbox);
         let room = READ_SIZE.min(self.inbox.capacity()).saturating_sub(self.inbox.len());
-        if self.eof || room == 0 {
+        if room == 0 {
             return Ok(false);
         }
         let mut inbox = (&mut self.inbox).limit(room);

@@ -111,16 +111,22 @@ pub(super) fn text(shown: &Shown) -> String {
     }
 }
 
-/// For tests: a message as good as any.
+/// For tests: a session as good as any.
 #[cfg(test)]
-pub(super) fn message() -> Seen {
-    let context = SessionContext {
+pub(super) fn context() -> SessionContext {
+    SessionContext {
         service: "Test".into(),
         session: SessionId::next(),
         client: ([192, 0, 2, 1], 4711).into(),
-        client_subject: Some("CN=laptop".into()),
+        client_subject: None,
         server: "imap.example.org:993".to_owned(),
-    };
+    }
+}
+
+/// For tests: a message as good as any.
+#[cfg(test)]
+pub(super) fn message() -> Seen {
+    let context = SessionContext { client_subject: Some("CN=laptop".into()), ..context() };
     Seen {
         time: SystemTime::UNIX_EPOCH,
         context: Arc::new(context),

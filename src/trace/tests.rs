@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{
-    Guard, SessionContext, SessionId, SessionTap, TraceHandle, is_ours,
+    Guard, SessionTap, TraceHandle, is_ours,
     queue::{Item, Next, Queue},
     render::Renderer,
+    seen::context,
     start_to,
 };
 use crate::{
@@ -72,14 +73,7 @@ impl Bench {
 }
 
 fn tap(handle: &TraceHandle, options: &Trace) -> SessionTap {
-    let context = SessionContext {
-        service: "Test".into(),
-        session: SessionId::next(),
-        client: ([192, 0, 2, 1], 4711).into(),
-        client_subject: None,
-        server: "imap.example.org:993".to_owned(),
-    };
-    SessionTap::new(handle, options, context)
+    SessionTap::new(handle, options, context())
 }
 
 fn client(tap: &mut SessionTap, line: &str, kind: Kind) {
