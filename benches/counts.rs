@@ -61,6 +61,7 @@ fn written(level: TraceLevel, transcript: Transcript) -> (Job<SessionTap>, Log, 
 #[library_benchmark(setup = shown)]
 #[bench::off_flags(TraceLevel::Off, transcript::flags(998))]
 #[bench::summary_flags(TraceLevel::Summary, transcript::flags(998))]
+#[bench::summary_noop(TraceLevel::Summary, transcript::noops(500))]
 #[bench::full_flags(TraceLevel::Full, transcript::flags(998))]
 #[bench::full_envelope(TraceLevel::Full, transcript::envelopes(998))]
 #[bench::full_noop(TraceLevel::Full, transcript::noops(500))]
@@ -78,6 +79,7 @@ library_benchmark_group!(name = messages, benchmarks = [relay, sessions, trace])
     setup = written
 )]
 #[bench::summary_flags(TraceLevel::Summary, transcript::flags(998))]
+#[bench::summary_noop(TraceLevel::Summary, transcript::noops(500))]
 #[bench::full_flags(TraceLevel::Full, transcript::flags(998))]
 #[bench::full_envelope(TraceLevel::Full, transcript::envelopes(998))]
 #[bench::full_noop(TraceLevel::Full, transcript::noops(500))]

@@ -2,7 +2,8 @@
 # Fuzzes: two targets at a time, each from its corpus. A stable Rust will do.
 #
 # Arguments: seconds for each target (60), targets (all)
-# What is found lies in fuzz/artifacts; with KEEP=1 what is new goes into the corpus.
+# What is found lies in fuzz/artifacts; with KEEP=1 what is new goes into the corpus. SEED=1, or another number,
+# goes the same ways each time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -24,7 +25,7 @@ fuzz() {
   local target=$1 log=$logs/$1.log new=$logs/$1 options
   [ -z "${KEEP:-}" ] || new=corpus/$target
   mkdir -p "$new" "artifacts/$target"
-  options=(-max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
+  options=(-seed="${SEED:-0}" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
     -artifact_prefix="artifacts/$target/" -dict=imap.dict)
   [ "$target" != config ] || options[-1]=-dict=toml.dict
   if ! "target/$host/release/$target" "${options[@]}" "$new" "corpus/$target" >"$log" 2>&1; then

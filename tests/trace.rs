@@ -42,7 +42,7 @@ fn show() {
         session: SessionId::next(),
         client: ([192, 0, 2, 1], 4711).into(),
         client_subject: None,
-        server: "imap.example.org:993".to_owned(),
+        server: "imap.example.org:993".into(),
     };
     let options = Trace { level: TraceLevel::Full, ..Trace::default() };
     let mut tap = SessionTap::new(&guard.handle(), &options, context);

@@ -52,7 +52,7 @@ impl Log {
             session: SessionId::next(),
             client: (Ipv4Addr::LOCALHOST, 40_000).into(),
             client_subject: None,
-            server: "imap.example.org:993".to_owned(),
+            server: "imap.example.org:993".into(),
         };
         SessionTap::new(&self.guard.handle(), &Trace { level, ..Trace::default() }, context)
     }

@@ -4,7 +4,7 @@
 #![no_main]
 
 use arbitrary::Unstructured;
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
 use imap_proxy::relay::{Fault, Policy, Relay};
 use imap_proxy_fuzz::{
     chunks::SMALL,
@@ -58,16 +58,19 @@ impl Dialogue {
         let bytes = match way {
             2 => {
                 let bytes = part(&self.client.out);
-                let taken = self.relay.client_sent(&bytes)?;
-                return Ok(self.client.out.drain(..taken).count() > 0);
+                let mut input = BytesMut::from(&bytes[..]);
+                let moved = self.relay.take_from_client(&mut input)?;
+                self.client.out.drain(..bytes.len() - input.len());
+                return Ok(moved);
             }
-            3 if self.relay.takes_from_server() => {
+            3 => {
                 let bytes = part(&self.server.out);
-                self.relay.server_sent(&bytes)?;
-                self.server.out.drain(..bytes.len());
-                bytes
+                let moved = self.relay.take_from_server(&mut BytesMut::from(&bytes[..]))?;
+                if moved {
+                    self.server.out.drain(..bytes.len());
+                }
+                return Ok(moved);
             }
-            3 => Vec::new(),
             4 => {
                 let bytes = part(self.relay.to_client());
                 self.relay.to_client().advance(bytes.len());

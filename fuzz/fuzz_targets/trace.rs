@@ -62,7 +62,7 @@ fuzz_target!(|bytes: &[u8]| {
         session: SessionId::next(),
         client: ([192, 0, 2, 1], 4711).into(),
         client_subject: None,
-        server: "imap.example.org:993".to_owned(),
+        server: "imap.example.org:993".into(),
     };
 
     let output = Output::default();

@@ -1,6 +1,6 @@
 //! One session's relay with both its peers, as the daemon's loop drives it.
 
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
 use imap_proxy::relay::{Fault, Limits, Party, Policy, Relay, Tap};
 
 /// Bytes that the daemon offers the relay at once: what a leg holds at most.
@@ -84,15 +84,18 @@ impl<T: Tap> Session<T> {
 
     fn offer_server(&mut self) -> bool {
         let from = self.record.server_taken;
-        if from == self.record.server_said.len() || !self.relay.takes_from_server() {
-            return false;
-        }
         let to = self.record.server_said.len().min(from + PIECE);
         let before = (self.gauge)();
-        let result = self.relay.server_sent(&self.record.server_said[from..to]);
+        let mut input = BytesMut::from(&self.record.server_said[from..to]);
+        let result = self.relay.take_from_server(&mut input);
+        drop(input);
         self.account(before);
+        match result {
+            Ok(false) => return false,
+            Ok(true) => {}
+            Err(fault) => self.record.fault = Some(fault),
+        }
         self.record.server_taken = to;
-        self.record.fault = result.err();
         true
     }
 
@@ -103,10 +106,13 @@ impl<T: Tap> Session<T> {
         }
         let to = self.record.client_said.len().min(from + PIECE);
         let before = (self.gauge)();
-        let result = self.relay.client_sent(&self.record.client_said[from..to]);
+        let mut input = BytesMut::from(&self.record.client_said[from..to]);
+        let result = self.relay.take_from_client(&mut input);
+        let left = input.len();
+        drop(input);
         self.account(before);
         match result {
-            Ok(taken) => self.record.client_taken += taken,
+            Ok(_) => self.record.client_taken = to - left,
             // Nobody knows how far it came.
             Err(fault) => (self.record.client_taken, self.record.fault) = (to, Some(fault)),
         }

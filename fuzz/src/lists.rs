@@ -41,7 +41,7 @@ pub fn check(sent: &[u8], got: &[u8]) {
         return;
     }
     let what = format!("{} became {}", sent.escape_ascii(), got.escape_ascii());
-    let is_code = !sent.to_ascii_uppercase().starts_with(b"* CAPABILITY");
+    let is_code = !is_data(sent);
     let mut left = words(got, is_code).into_iter().peekable();
     let (mut list, mut over) = (false, false);
     for word in words(sent, is_code) {
@@ -54,11 +54,19 @@ pub fn check(sent: &[u8], got: &[u8]) {
         }
         match name.as_slice() {
             b"CAPABILITY" | b"[CAPABILITY" => list = !over,
-            b"]" | b"\r" | b"\n" => (list, over) = (false, list || over),
+            b"]" if is_code => (list, over) = (false, list || over),
+            b"\r" | b"\n" => (list, over) = (false, list || over),
             _ => {}
         }
     }
     assert!(left.next().is_none(), "{what}");
+}
+
+/// Whether a list in this line is one of its own, up to the line's end, and no code.
+fn is_data(line: &[u8]) -> bool {
+    let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let names_it = |word: &[u8]| word.to_ascii_uppercase().starts_with(b"CAPABILITY");
+    line.starts_with(b"*") && words.nth(1).is_some_and(names_it)
 }
 
 /// Whether it begins as lists do, with single blanks.

@@ -22,6 +22,7 @@ pub use self::{
         Service, Timeouts, Trace, TraceLevel, Watch,
     },
     problem::Problems,
+    values::log_filter,
 };
 
 /// Reads a config file, and the certificates and keys that it names. Relative paths in it start

@@ -103,10 +103,11 @@ fn bind_tls(
         }
     };
     let client_ca = ca?.map(|(path, certificates)| ClientCa { path, certificates });
-    let tls = Downstream::new(identities, client_ca);
-    tls.map(Some).map_err(|error| {
+    let tls = Downstream::new(identities, client_ca).map_err(|error| {
         fields.misplaced("encryption", &format!("cannot be had: TLS cannot be set up: {error}"))
-    })
+    })?;
+    let starts_late = encryption == Some(Encryption::StartTls);
+    Ok(Some(if starts_late { tls.for_start_tls() } else { tls }))
 }
 
 /// A PEM file with roots of trust, and what it holds.

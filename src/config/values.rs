@@ -291,14 +291,23 @@ impl TryFrom<String> for Filter {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match EnvFilter::builder().parse(&text) {
+        match log_filter(&text) {
             Ok(_) => Ok(Self(text)),
-            Err(error) => Err(format!(
-                "{text:?} is no filter: {error}; expected one such as \"info\" or \
+            Err(wrong) => Err(format!(
+                "{text:?} is no filter: {wrong}; expected one such as \"info\" or \
                  \"info,imap_proxy::session=debug\""
             )),
         }
     }
+}
+
+/// Reads a filter of the log, or says what is wrong with it.
+pub fn log_filter(text: &str) -> Result<EnvFilter, String> {
+    // Some that are not in ASCII make tracing-subscriber panic, and no module has such a name.
+    if !text.is_ascii() {
+        return Err("it has characters beyond ASCII".to_owned());
+    }
+    EnvFilter::builder().parse(text).map_err(|error| error.to_string())
 }
 
 impl From<Filter> for String {
@@ -372,6 +381,20 @@ mod tests {
 
     fn parse<T: for<'de> Deserialize<'de>>(text: &str) -> Option<T> {
         T::deserialize(ValueDeserializer::parse(text).unwrap()).ok()
+    }
+
+    #[test]
+    fn filters_are_read_or_refused() {
+        for (filter, is_one) in [
+            ("info", true),
+            ("info,imap_proxy::session=debug", true),
+            ("info,imap_proxy=chatty", false),
+            // Some of these make the parser panic.
+            ("a\u{fffd}", false),
+            ("info, client  \u{e9} ", false),
+        ] {
+            assert_eq!(log_filter(filter).is_ok(), is_one, "{filter:?}");
+        }
     }
 
     #[test]

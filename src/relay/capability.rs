@@ -101,9 +101,11 @@ fn find_name(line: &[u8], name: &[u8]) -> Option<usize> {
     // Servers may put more blanks between words than they should.
     for word in line.split(|byte| matches!(byte, b' ' | b'\t')) {
         let bare = word.strip_prefix(b"[").unwrap_or(word);
-        let bare_length =
-            bare.iter().take_while(|byte| !matches!(byte, b'\r' | b'\n' | b']')).count();
-        if words > 0 && bare.get(..bare_length)?.eq_ignore_ascii_case(name) {
+        let is_name = bare.split_at_checked(name.len()).is_some_and(|(beginning, rest)| {
+            beginning.eq_ignore_ascii_case(name)
+                && matches!(rest, [] | b"\r" | [b'\r', b'\n', ..] | [b'\n' | b']', ..])
+        });
+        if words > 0 && is_name {
             let is_code = bare.len() < word.len();
             let untagged_data = words == 1 && line.starts_with(b"*");
             return (is_code || untagged_data).then_some(position + word.len() - bare.len());
@@ -162,6 +164,7 @@ mod tests {
             "A1 OK CAPABILITY X completed\r\n",
             "* OK CAPABILITY X\r\n",
             "* OK [CAPABILITY X\r\n",
+            "* OK [CAPABILITY\rX] a CR alone is no blank\r\n",
             "* 1 FETCH (X CAPABILITY)\r\n",
             "CAPABILITY X\r\n",
             "+\r\n",

@@ -1,6 +1,9 @@
 //! Lines and literals: the framing of IMAP, which needs no decoding (RFC 9051 2.2, 4.3).
 
-use memchr::memchr;
+use std::{iter, num::NonZero};
+
+use memchr::{memchr, memchr_iter};
+use wide::u8x16;
 
 /// A literal that a line announces at its end: `{n}`, `{n+}`, `~{n}` or `~{n+}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +17,31 @@ pub(super) struct Literal {
 /// The length of the first line of `bytes`, its LF (bare or not) included.
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     memchr(b'\n', bytes).map(|position| position + 1)
+}
+
+/// Where the LFs in `bytes` are. Made for many short lines: for each of them `memchr` would begin anew.
+pub(super) fn ends(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    let begins_of_rest = bytes.len() - rest.len();
+    let in_rest = memchr_iter(b'\n', rest).map(move |at| begins_of_rest + at);
+    let in_chunks = chunks.iter().zip(0..).flat_map(|(chunk, number)| {
+        let mut ends = ends_in(chunk);
+        iter::from_fn(move || {
+            let at = NonZero::new(ends)?.trailing_zeros();
+            ends &= ends - 1;
+            Some(number * 64 + at as usize)
+        })
+    });
+    in_chunks.chain(in_rest)
+}
+
+/// A bit for each LF, the first byte's the lowest.
+fn ends_in(chunk: &[u8; 64]) -> u64 {
+    let lf = u8x16::splat(b'\n');
+    let quarters = chunk.as_chunks::<16>().0.iter().rev();
+    quarters.fold(0, |ends, &quarter| {
+        ends << 16 | u64::from(u8x16::new(quarter).simd_eq(lf).to_bitmask())
+    })
 }
 
 /// The line without its CRLF or LF.
@@ -36,10 +64,15 @@ pub(super) fn announcement(line: &[u8]) -> Option<Literal> {
     Some(Literal { size, sync })
 }
 
-/// Whether a complete line is an untagged response that begins with a number, such as `* 1 FETCH`
-/// (RFC 9051 7.4, 7.5), and announces no literal.
+/// Whether a line is an untagged response that begins with a number, such as `* 1 FETCH` (RFC 9051
+/// 7.4, 7.5). Its first three bytes tell.
+pub(super) fn begins_data(line: &[u8]) -> bool {
+    matches!(line, [b'*', b' ', b'0'..=b'9', ..])
+}
+
+/// Whether a complete line is one, and announces no literal.
 pub(super) fn is_plain_data(line: &[u8]) -> bool {
-    matches!(line, [b'*', b' ', b'0'..=b'9', ..]) && !content(line).ends_with(b"}")
+    begins_data(line) && !content(line).ends_with(b"}")
 }
 
 /// Whether a literal of which `left` bytes are due goes on after the next `count` bytes; if so,
@@ -86,6 +119,8 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     #[test]
@@ -131,6 +166,15 @@ mod tests {
             (b"\n", false),
         ] {
             assert_eq!(is_plain_data(line), expected, "{}", line.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ends_are_where_the_lfs_are(lines in vec("[a\r\n]{0,99}", 0..9)) {
+            let bytes = lines.concat().into_bytes();
+            let expected = (0..bytes.len()).filter(|&at| bytes[at] == b'\n').collect::<Vec<_>>();
+            prop_assert_eq!(ends(&bytes).collect::<Vec<_>>(), expected);
         }
     }
 

@@ -8,6 +8,7 @@
 mod before_tls;
 mod capability;
 mod commands;
+mod data;
 mod flow;
 mod hand_over;
 mod head;
@@ -30,11 +31,12 @@ use bytes::BytesMut;
 use thiserror::Error;
 
 pub use before_tls::BeforeTls;
+pub use hand_over::consume;
 pub use line::content as line_content;
 pub use opening::{Opening, Step};
 pub use policy::Policy;
 pub use tap::{Kind, Party, Tap};
-pub use verbs::{is_bare_verb, is_verb};
+pub use verbs::{is_bare_verb, is_verb, upper_case};
 
 use capability::NonSync;
 use commands::Commands;
@@ -43,8 +45,8 @@ use outstanding::Outstanding;
 use responses::Responses;
 use strikes::Strikes;
 
-/// Bytes in an outbox from which on nothing more is taken in for it.
-pub const HIGH_WATER: usize = 64 * 1024;
+/// Bytes in an outbox from which on no more of a client's input is taken in.
+const HIGH_WATER: usize = 64 * 1024;
 
 /// `[limits]` of the config: how much one session may hold and have under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,11 +201,6 @@ impl<T: Tap> Relay<T> {
         commands
             && (self.outstanding.is_empty()
                 || (self.flow.is_idling() && self.outstanding.is_single()))
-    }
-
-    /// Whether [`Relay::server_sent`] may be called: there is room for what it makes.
-    pub fn takes_from_server(&self) -> bool {
-        self.to_client.len() < HIGH_WATER
     }
 
     /// The server will send nothing more. Tells the client, if the server did not, and if that is

@@ -106,7 +106,6 @@ const MECHANISMS: &[&str] = &[
 /// The table, with the names that the config adds to it.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Upper case.
     allowed: Arc<[String]>,
 }
 
@@ -114,23 +113,23 @@ impl Policy {
     /// `allowed`: capability names that pass although the table does not know them, in any case of
     /// letters; `AUTH=X` lets the SASL mechanism X pass.
     pub fn new<S: AsRef<str>>(allowed: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            allowed: allowed.into_iter().map(|name| name.as_ref().to_ascii_uppercase()).collect(),
-        }
+        Self { allowed: allowed.into_iter().map(|name| name.as_ref().to_owned()).collect() }
     }
 
     /// Whether a server's capability is passed on to the client.
     pub(super) fn keeps(&self, capability: &[u8]) -> bool {
-        if str::from_utf8(capability).is_err() || matches_any(NEVER, capability) {
-            return false;
-        }
-        let known = match capability.split_at_checked(b"AUTH=".len()) {
-            Some((family, mechanism)) if family.eq_ignore_ascii_case(b"AUTH=") => {
+        let is = |name: &str| name.as_bytes().eq_ignore_ascii_case(capability);
+        let family = memchr(b'=', capability).and_then(|at| capability.split_at_checked(at + 1));
+        let is_in = |table| {
+            contains(table, capability) || family.is_some_and(|(name, _)| contains(table, name))
+        };
+        let known = match family {
+            Some((name, mechanism)) if name.eq_ignore_ascii_case(b"AUTH=") => {
                 contains(MECHANISMS, mechanism)
             }
-            _ => matches_any(KEPT, capability),
+            _ => is_in(KEPT),
         };
-        known || self.allowed.iter().any(|name| capability.eq_ignore_ascii_case(name.as_bytes()))
+        known || self.allowed.iter().any(|name| is(name)) && !is_in(NEVER)
     }
 
     /// The answer, without its tag, to a command that is not forwarded.
@@ -165,16 +164,14 @@ impl Policy {
     }
 }
 
-/// Whether the table has the name, or its family.
-fn matches_any(table: &[&str], name: &[u8]) -> bool {
-    let family = memchr(b'=', name).and_then(|at| name.get(..=at));
-    contains(table, name) || family.is_some_and(|family| contains(table, family))
-}
-
 /// Whether the name is in the table, in any case of letters.
 fn contains(table: &[&str], name: &[u8]) -> bool {
-    let in_upper_case = || name.iter().map(u8::to_ascii_uppercase);
-    table.binary_search_by(|entry| entry.bytes().cmp(in_upper_case())).is_ok()
+    let first = name.first().map(u8::to_ascii_uppercase);
+    let first_of = |known: &&str| known.bytes().next();
+    // Few names share a letter, and most of these differ in their length.
+    let begin = table.partition_point(|known| first_of(known) < first);
+    let candidates = table.iter().skip(begin).take_while(|known| first_of(known) == first);
+    candidates.copied().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -186,6 +183,7 @@ mod tests {
         for table in [KEPT, NEVER, MECHANISMS] {
             assert!(table.is_sorted());
         }
+        assert!(NEVER.iter().all(|name| !contains(KEPT, name.as_bytes())));
     }
 
     #[test]

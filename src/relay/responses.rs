@@ -1,11 +1,9 @@
 //! From the server to the client: lines and literals pass as they arrive; the few that matter to
 //! the session are looked at, and capability lists are edited.
 
-use memchr::memchr_iter;
-
 use super::{
     Fault, Kind, Party, Phase, Relay, Tap, capability,
-    commands::{Continuation, take_up_to},
+    commands::Continuation,
     head::{Condition, ResponseHead},
     line::{self, Tail},
     outstanding::Purpose,
@@ -22,10 +20,10 @@ const STRIPPED_NAME: usize = 100;
 
 /// What the server's next bytes are.
 #[derive(Debug, Default)]
-enum State {
+pub(super) enum State {
     #[default]
     Line,
-    /// The rest of a line that is too long to be held.
+    /// The rest of a line of which the beginning was passed on.
     LongLine { announces: bool, tail: Tail, kind: Kind, to: Party },
     /// Content of a literal.
     Literal { left: u64 },
@@ -34,11 +32,11 @@ enum State {
 /// The server's side of the relay.
 #[derive(Debug, Default)]
 pub(super) struct Responses {
-    state: State,
-    /// A line so far.
-    partial: Vec<u8>,
+    pub(super) state: State,
+    /// The first line of a message, so far: it may be more than data.
+    pub(super) partial: Vec<u8>,
     /// A literal came before in this message.
-    continued: bool,
+    pub(super) continued: bool,
 }
 
 impl Responses {
@@ -46,53 +44,38 @@ impl Responses {
     pub(super) fn at_boundary(&self) -> bool {
         matches!(self.state, State::Line) && !self.continued
     }
-
-    /// Whether the next `count` bytes are content of a literal that goes on after them; if so, they
-    /// are taken.
-    pub(super) fn take_content(&mut self, count: usize) -> bool {
-        let State::Literal { left } = &mut self.state else { return false };
-        line::take_content(left, count)
-    }
 }
 
 impl<T: Tap> Relay<T> {
     /// Takes in all that the server sent.
     pub fn server_sent(&mut self, input: &[u8]) -> Result<(), Fault> {
-        let mut rest = input;
-        while !rest.is_empty() {
-            let taken = match &self.responses.state {
-                State::Line => match self.pass_data(rest) {
-                    0 => self.take_response_line(rest)?,
-                    passed => passed,
-                },
-                State::LongLine { .. } => self.take_long_line(rest),
-                State::Literal { .. } => self.take_literal(rest),
-            };
-            rest = rest.split_at(taken).1;
-            self.verdict()?;
-            self.decide()?;
-        }
-        Ok(())
+        let passed = self.pass_data(input);
+        self.to_client.extend_from_slice(input.split_at(passed).0);
+        self.server_sent_after(passed, input)
     }
 
-    /// Passes on lines of plain data, which most of what a server sends consists of: nothing in the
-    /// session depends on them. Returns how many bytes they were.
-    fn pass_data(&mut self, input: &[u8]) -> usize {
-        let between = self.responses.at_boundary() && self.responses.partial.is_empty();
-        if !between || !self.is_greeted() {
-            return 0;
-        }
-        let mut passed = 0;
-        for end in memchr_iter(b'\n', input) {
-            let line = input.get(passed..=end).unwrap_or_default();
-            if !line::is_plain_data(line) {
-                break;
+    /// The same, of which the first bytes, all of them data, were passed on.
+    pub(super) fn server_sent_after(&mut self, passed: usize, input: &[u8]) -> Result<(), Fault> {
+        let mut rest = input.split_at(passed).1;
+        loop {
+            self.release_answers();
+            self.verdict()?;
+            self.decide()?;
+            if rest.is_empty() {
+                return Ok(());
             }
-            self.tap.message(Party::Server, Party::Client, Kind::Response, line);
-            passed = end + 1;
+            let taken = match self.pass_data(rest) {
+                0 if matches!(self.responses.state, State::LongLine { .. }) => {
+                    self.take_long_line(rest)
+                }
+                0 => self.take_response_line(rest)?,
+                passed => {
+                    self.to_client.extend_from_slice(rest.split_at(passed).0);
+                    passed
+                }
+            };
+            rest = rest.split_at(taken).1;
         }
-        self.to_client.extend_from_slice(input.split_at(passed).0);
-        passed
     }
 
     /// The server will complete nothing any more: what it sent of a line is delivered.
@@ -108,33 +91,32 @@ impl<T: Tap> Relay<T> {
         let length = line::length(input);
         let (chunk, _) = input.split_at(length.unwrap_or(input.len()));
         let room = self.line_bound().saturating_sub(self.responses.partial.len());
-        if chunk.len() > room {
-            if room == 0 {
-                self.long_line()?;
-            }
-            let (fits, _) = chunk.split_at(room);
-            self.responses.partial.extend_from_slice(fits);
-            return Ok(fits.len());
+        if room == 0 {
+            self.long_line()?;
+            return Ok(0);
         }
-        if length.is_some() && self.responses.partial.is_empty() {
-            self.response_line(chunk)?;
-        } else {
-            self.responses.partial.extend_from_slice(chunk);
-            if length.is_some() {
-                let line = std::mem::take(&mut self.responses.partial);
-                self.response_line(&line)?;
-            }
+        let (taken, _) = chunk.split_at(chunk.len().min(room));
+        let is_complete = length.is_some() && taken.len() == chunk.len();
+        if is_complete && self.responses.partial.is_empty() {
+            self.response_line(taken)?;
+            return Ok(taken.len());
         }
-        Ok(chunk.len())
+        self.responses.partial.extend_from_slice(taken);
+        if is_complete {
+            let line = std::mem::take(&mut self.responses.partial);
+            self.response_line(&line)?;
+        } else if self.is_greeted() && line::begins_data(&self.responses.partial) {
+            self.long_line()?;
+        }
+        Ok(taken.len())
     }
 
     /// How many bytes of the line under way may be held.
     fn line_bound(&self) -> usize {
         match self.responses.partial.get(..HELD) {
             Some(beginning)
-                if !self.responses.continued
-                    && (self.response_head(beginning).is_text()
-                        || !ResponseHead::is_told_by(beginning)) =>
+                if ResponseHead::parse(beginning).is_text()
+                    || !ResponseHead::is_told_by(beginning) =>
             {
                 HELD_TEXT
             }
@@ -143,7 +125,7 @@ impl<T: Tap> Relay<T> {
     }
 
     fn response_line(&mut self, line: &[u8]) -> Result<(), Fault> {
-        let head = self.response_head(line);
+        let head = ResponseHead::parse(line);
         let kind = self.response_kind(head);
         let to = self.react(head, line)?;
         let by = if kind == Kind::Greeting { self.greeting_by } else { Party::Server };
@@ -156,11 +138,6 @@ impl<T: Tap> Relay<T> {
             self.data_line_complete(line::announcement(line), kind);
         }
         Ok(())
-    }
-
-    /// What a line is, of which the first words are there.
-    fn response_head<'a>(&self, line: &'a [u8]) -> ResponseHead<'a> {
-        if self.responses.continued { ResponseHead::Data } else { ResponseHead::parse(line) }
     }
 
     fn response_kind(&self, head: ResponseHead<'_>) -> Kind {
@@ -265,75 +242,25 @@ impl<T: Tap> Relay<T> {
         }
     }
 
-    /// A line of data is complete, and the message too unless a literal follows.
-    fn data_line_complete(&mut self, announcement: Option<line::Literal>, kind: Kind) {
-        match announcement {
-            Some(literal) => {
-                self.tap.literal(Party::Server, literal.size);
-                self.responses.continued = true;
-                self.responses.state = State::Literal { left: literal.size };
-                self.take_literal(&[]);
-            }
-            None => self.response_complete(Party::Server, Party::Client, kind),
-        }
-    }
-
-    fn response_complete(&mut self, by: Party, to: Party, kind: Kind) {
+    pub(super) fn response_complete(&mut self, by: Party, to: Party, kind: Kind) {
         self.responses.continued = false;
         self.tap.end(by, to, kind);
-        self.release_answers();
     }
 
-    fn take_literal(&mut self, input: &[u8]) -> usize {
-        let State::Literal { left } = &mut self.responses.state else { return 0 };
-        let chunk = take_up_to(input, left);
-        if *left == 0 {
-            self.responses.state = State::Line;
-        }
-        self.to_client.extend_from_slice(chunk);
-        self.tap.literal_bytes(Party::Server, chunk);
-        chunk.len()
-    }
-
-    /// The line under way is too long to be held: passes on what is there.
+    /// The line under way is too long to be held, or need not be: passes on what is there.
     fn long_line(&mut self) -> Result<(), Fault> {
         let partial = std::mem::take(&mut self.responses.partial);
-        let head = self.response_head(&partial);
+        let head = ResponseHead::parse(&partial);
         if capability::is_list(&partial) && head.is_text() {
             return Err(Fault::Server("the server's capability list is too long"));
         }
         let kind = self.response_kind(head);
         let to = self.react(head, &partial)?;
-        let mut tail = Tail::default();
-        tail.push(&partial);
-        self.tap.line(Party::Server, &partial);
+        let announces = !head.is_text();
+        self.begin_long_line(&partial, announces, kind, to);
         if to == Party::Client {
             self.to_client.extend_from_slice(&partial);
         }
-        self.responses.state = State::LongLine { announces: !head.is_text(), tail, kind, to };
         Ok(())
-    }
-
-    fn take_long_line(&mut self, input: &[u8]) -> usize {
-        let State::LongLine { announces, tail, kind, to } = &mut self.responses.state else {
-            return 0;
-        };
-        let length = line::length(input);
-        let (chunk, _) = input.split_at(length.unwrap_or(input.len()));
-        tail.push(chunk);
-        self.tap.line(Party::Server, chunk);
-        if *to == Party::Client {
-            self.to_client.extend_from_slice(chunk);
-        }
-        if length.is_some() {
-            let announcement = if *announces { tail.announcement() } else { None };
-            let (kind, to) = (*kind, *to);
-            self.responses.state = State::Line;
-            match announcement {
-                Some(_) => self.data_line_complete(announcement, kind),
-                None => self.response_complete(Party::Server, to, kind),
-            }
-        }
-        chunk.len()
     }
 }

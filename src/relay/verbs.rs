@@ -1,5 +1,7 @@
 //! The commands of IMAP: RFC 9051, RFC 3501 and the registered extensions.
 
+use std::borrow::Cow;
+
 /// Without arguments.
 const BARE: &[&str] = &[
     "CAPABILITY",
@@ -73,6 +75,15 @@ const WITH_ARGUMENTS: &[&str] = &[
     "XAPPLEPUSHSERVICE",
     "XLIST",
 ];
+
+/// The name in upper case, as most are.
+pub fn upper_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        name.to_ascii_uppercase().into()
+    } else {
+        name.into()
+    }
+}
 
 /// Whether the word names a command, in any case of letters.
 pub fn is_verb(word: &[u8]) -> bool {

@@ -1,11 +1,10 @@
 //! The accept loop, and what to do when it cannot accept.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, future::poll_fn, io, net::SocketAddr, time::Duration};
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::sleep,
-};
+use tokio::{net::TcpStream, runtime::Handle, time::sleep};
+
+use super::{listen::Socket, workers::Workers};
 
 /// The wait after a failure that only time mends; doubles up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
@@ -22,18 +21,25 @@ enum Failure {
     Other,
 }
 
-/// Hands every client to `serve`, which must not block.
+/// Hands every client to `serve`, which must not block, with the worker that it is to live on.
 pub(super) async fn run(
-    listener: &TcpListener,
-    address: SocketAddr,
-    serve: impl Fn(TcpStream, SocketAddr),
+    Socket { address, listener, .. }: &Socket,
+    workers: &Workers,
+    serve: impl Fn(TcpStream, SocketAddr, &Handle),
 ) -> Infallible {
     let mut pause = SHORTEST_PAUSE;
     loop {
-        match listener.accept().await {
-            Ok((socket, client)) => {
+        let accepted = poll_fn(|cx| {
+            let worker = workers.least_busy();
+            // The connection belongs to the runtime that is entered.
+            let _there = worker.enter();
+            listener.poll_accept(cx).map_ok(|(socket, client)| (socket, client, worker))
+        });
+        match accepted.await {
+            Ok((socket, client, worker)) => {
                 pause = SHORTEST_PAUSE;
-                serve(socket, SocketAddr::new(client.ip().to_canonical(), client.port()));
+                let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+                serve(socket, client, worker);
             }
             Err(error) => match classify(&error) {
                 Failure::Connection => {
@@ -87,7 +93,41 @@ fn classify(error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::{io::Write, net, sync::mpsc};
+
+    use tokio::io::AsyncReadExt;
+
+    use super::{super::listen, *};
+
+    #[test]
+    fn clients_live_where_they_are_sent_to() {
+        let workers = Workers::start_some(2).unwrap();
+        let socket = listen(&[([127, 0, 0, 1], 0).into()], &workers).unwrap();
+        let (address, acceptor) = (socket.address, socket.worker.clone());
+        let (sender, heard) = mpsc::channel();
+        acceptor.spawn(async move {
+            let serve = |mut client: TcpStream, _, worker: &Handle| {
+                let sender = sender.clone();
+                worker.spawn(async move {
+                    let byte = client.read_u8().await.unwrap();
+                    sender.send((byte, Handle::current().id())).unwrap();
+                    std::future::pending::<()>().await;
+                });
+            };
+            match run(&socket, &workers, serve).await {}
+        });
+        let mut clients: Vec<_> =
+            (0..4).map(|_| net::TcpStream::connect(address).unwrap()).collect();
+        let mut workers = Vec::new();
+        for (client, byte) in clients.iter_mut().zip(*b"abcd") {
+            client.write_all(&[byte]).unwrap();
+            let (heard, worker) = heard.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert_eq!(heard, byte);
+            workers.push(worker);
+        }
+        // The one that accepts has that to do, too.
+        assert_eq!(workers.iter().filter(|worker| **worker == acceptor.id()).count(), 2);
+    }
 
     #[test]
     fn classes() {

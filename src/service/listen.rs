@@ -1,13 +1,46 @@
 //! Listening sockets: made here, or handed over by systemd.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+};
 
-use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio::{
+    net::{TcpListener, TcpSocket, lookup_host},
+    runtime::Handle,
+};
 
+use super::Workers;
 use crate::config::HostPort;
 
 /// Connections that the kernel holds for us between two accepts.
 const BACKLOG: u32 = 1024;
+
+/// A socket that listens.
+pub struct Socket {
+    /// Where it listens; the port is the real one even where the config says 0.
+    pub address: SocketAddr,
+    pub(super) listener: TcpListener,
+    /// Who accepts from it.
+    pub(super) worker: Handle,
+}
+
+impl Socket {
+    /// Has the worker with the least to do accept from what is opened.
+    fn open(workers: &Workers, open: impl FnOnce() -> io::Result<TcpListener>) -> io::Result<Self> {
+        let worker = workers.least_busy();
+        let _there = worker.enter();
+        let listener = open()?;
+        Ok(Self { address: listener.local_addr()?, listener, worker: worker.clone() })
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
 
 /// The addresses of a host and port of the config; at least one.
 pub async fn resolve(HostPort { host, port }: &HostPort) -> io::Result<Vec<SocketAddr>> {
@@ -19,14 +52,14 @@ pub async fn resolve(HostPort { host, port }: &HostPort) -> io::Result<Vec<Socke
 }
 
 /// Listens on the first of the addresses that can be had.
-pub fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
-    first(addresses, listen_on)
+pub fn listen(addresses: &[SocketAddr], workers: &Workers) -> io::Result<Socket> {
+    Socket::open(workers, || first(addresses, listen_on))
 }
 
 /// Takes over a socket that listens already.
-pub fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket)
+pub fn adopt(listener: std::net::TcpListener, workers: &Workers) -> io::Result<Socket> {
+    listener.set_nonblocking(true)?;
+    Socket::open(workers, || TcpListener::from_std(listener))
 }
 
 /// Whether a socket on `bound` takes the connections for `wanted`. A socket unit that names a port

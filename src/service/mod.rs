@@ -3,11 +3,16 @@
 mod accept;
 mod listen;
 mod probe;
+mod workers;
 
-use std::{net::SocketAddr, os::fd::AsFd, sync::Arc};
+use std::{
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -22,17 +27,29 @@ use crate::{
     trace::TraceHandle,
 };
 
-pub use listen::{adopt, covers, listen, resolve};
+pub use listen::{Socket, adopt, covers, listen, resolve};
 pub use probe::unavailable;
+pub use workers::Workers;
 
 /// The sessions of all services.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Sessions {
+    workers: Workers,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Sessions {
+    /// None yet; they will live on these threads.
+    pub fn new(workers: Workers) -> Self {
+        Self { workers, tasks: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+
+    /// The threads that they live on.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
     /// How many are alive.
     pub fn len(&self) -> usize {
         self.tasks.len()
@@ -53,26 +70,19 @@ impl Sessions {
 
 /// A listening socket with its accept loop. Ends when dropped; the sessions go on.
 pub struct Listener {
-    /// Where it listens; the port is the real one even where the config says 0.
-    pub address: SocketAddr,
-    socket: Arc<TcpListener>,
+    socket: Arc<Socket>,
     target: Arc<ArcSwap<Setup>>,
     accepting: AbortOnDropHandle<()>,
 }
 
 impl Listener {
     /// Takes in clients from now on, and has them served by `setup`.
-    pub fn open(
-        socket: TcpListener,
-        address: SocketAddr,
-        setup: Arc<Setup>,
-        sessions: Sessions,
-    ) -> Self {
+    pub fn open(socket: Socket, setup: Arc<Setup>, sessions: Sessions) -> Self {
         let (socket, target) = (Arc::new(socket), Arc::new(ArcSwap::new(setup)));
-        let accepting = tokio::spawn({
+        let accepting = socket.worker.spawn({
             let (socket, target) = (Arc::clone(&socket), Arc::clone(&target));
             async move {
-                let serve = |client, from| {
+                let serve = |client, from, worker: &Handle| {
                     let setup = target.load_full();
                     let limit = setup.connections.in_service;
                     match setup.gate.admission.enter(&setup.service, limit) {
@@ -81,14 +91,20 @@ impl Listener {
                         }
                         entry => {
                             let stop = sessions.stop.clone();
-                            sessions.tasks.spawn(session::run(client, from, entry, setup, stop));
+                            let session = session::run(client, from, entry, setup, stop);
+                            sessions.tasks.spawn_on(session, worker);
                         }
                     }
                 };
-                match accept::run(&socket, address, serve).await {}
+                match accept::run(&socket, &sessions.workers, serve).await {}
             }
         });
-        Self { address, socket, target, accepting: AbortOnDropHandle::new(accepting) }
+        Self { socket, target, accepting: AbortOnDropHandle::new(accepting) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.socket.address
     }
 
     /// Takes in nobody any more once this returns.
@@ -105,7 +121,7 @@ impl Listener {
 }
 
 impl AsFd for Listener {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
@@ -127,6 +143,7 @@ pub fn setup(
         clients: config.bind.security.map(|tls| ArcSwap::new(tls.server_config())),
         upstream: Upstream {
             address: config.connect.address.clone(),
+            name: config.connect.address.to_string().into(),
             proxy_protocol: config.connect.proxy_protocol,
             send_client_id: config.connect.send_client_id,
             security: upstream,

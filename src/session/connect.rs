@@ -1,6 +1,6 @@
 //! The way to the server: name, TCP, TLS.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::{
@@ -23,6 +23,8 @@ use crate::{
 pub struct Upstream {
     /// Where it is.
     pub address: HostPort,
+    /// The same for the log and the traces: `host:port`.
+    pub name: Arc<str>,
     /// Whether it is told of the client before anything else.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Whether it is told of the client by the command ID.
@@ -84,7 +86,7 @@ impl Upstream {
         }
         match &self.security {
             Security::Insecure | Security::StartTls(_) => Ok(Box::new(socket)),
-            Security::Tls(_) => self.handshake(socket).await,
+            Security::Tls(_) => Box::pin(self.handshake(socket)).await,
         }
     }
 

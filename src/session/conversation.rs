@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     io,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -32,7 +32,7 @@ pub(crate) const GOODBYE: Duration = Duration::from_secs(3);
 pub(super) struct Conversation<'a, T> {
     pub(super) client: Leg,
     pub(super) server: Leg,
-    pub(super) relay: Relay<T>,
+    pub(super) relay: Box<Relay<T>>,
     timeouts: &'a Timeouts,
     logins: Logins<'a>,
     started: Instant,
@@ -56,7 +56,7 @@ impl<'a, T: Tap> Conversation<'a, T> {
     pub(super) fn new(
         client: Leg,
         server: Leg,
-        mut relay: Relay<T>,
+        mut relay: Box<Relay<T>>,
         timeouts: &'a Timeouts,
         logins: Logins<'a>,
     ) -> Self {
@@ -81,45 +81,40 @@ impl<'a, T: Tap> Conversation<'a, T> {
         let cancelled = stop.cancelled();
         let alarm = sleep_until(self.deadline().0);
         tokio::pin!(cancelled, alarm);
-        loop {
-            if self.stopping.is_some() && self.relay.is_idle() {
-                return Ending::Shutdown;
-            }
-            let (deadline, expired) = self.deadline();
-            let told_to_stop = self.stopping.is_some();
-            // Whichever comes first; a login that waited long enough ends nothing, nor does a message
-            // that is to be shown.
-            let shown = self.relay.tap().due().map(Instant::from_std);
-            let wake = [self.logins.held_until(), shown].into_iter().flatten();
-            let wake = wake.fold(deadline, Instant::min);
-            // Ringing too early now and then costs less than moving it with each message.
-            if wake < alarm.deadline() || alarm.is_elapsed() {
-                alarm.as_mut().reset(wake);
-            }
-            let steps = poll_fn(|cx| match self.step(cx) {
-                Ok(false) => Poll::Pending,
-                Ok(true) => Poll::Ready(Ok(())),
-                Err(ending) => Poll::Ready(Err(ending)),
-            });
-            tokio::select! {
-                biased;
-                stepped = steps => {
-                    if let Err(ending) = stepped {
-                        return ending;
-                    }
+        poll_fn(|cx| {
+            self.client.begin_turn();
+            self.server.begin_turn();
+            loop {
+                if self.stopping.is_some() && self.relay.is_idle() {
+                    return Poll::Ready(Ending::Shutdown);
                 }
-                () = &mut alarm => {
-                    let now = Instant::now();
-                    if now >= deadline {
-                        return expired;
-                    }
-                    self.show_what_is_due(now);
+                match self.step(cx) {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(ending) => return Poll::Ready(ending),
                 }
-                () = &mut cancelled, if !told_to_stop => {
+                if self.stopping.is_none() && cancelled.as_mut().poll(cx).is_ready() {
                     self.stopping = Some(Instant::now() + self.timeouts.shutdown);
+                    continue;
                 }
+                let (deadline, expired) = self.deadline();
+                // A login that waited long enough ends nothing, nor does a message that is to be shown.
+                let shown = self.relay.tap().due().map(Instant::from_std);
+                let wake = [self.logins.held_until(), shown].into_iter().flatten();
+                let wake = wake.fold(deadline, Instant::min);
+                // Ringing too early now and then costs less than moving it with each message.
+                if wake < alarm.deadline() || alarm.is_elapsed() {
+                    alarm.as_mut().reset(wake);
+                }
+                ready!(alarm.as_mut().poll(cx));
+                let now = Instant::now();
+                if now >= deadline {
+                    return Poll::Ready(expired);
+                }
+                self.show_what_is_due(now);
             }
-        }
+        })
+        .await
     }
 
     /// Says what there is to say, delivers what there is to deliver, and closes both legs. When
@@ -137,17 +132,20 @@ impl<'a, T: Tap> Conversation<'a, T> {
         let to_client = self.relay.to_client().split();
         let to_server = self.relay.to_server().split();
         let stall = self.timeouts.write_stall;
-        let close_client = async {
-            if !matches!(ending, Ending::ClientLost(_) | Ending::ClientStalled) {
-                let _ = self.client.close(to_client, stall).await;
-            }
-        };
-        let close_server = async {
-            if self.to_server == Direction::Open
-                && !matches!(ending, Ending::ServerClosed | Ending::ServerStalled)
-            {
-                let _ = self.server.close(to_server, stall).await;
-            }
+        let closing = async {
+            let client = async {
+                if !matches!(ending, Ending::ClientLost(_) | Ending::ClientStalled) {
+                    let _ = self.client.close(to_client, stall).await;
+                }
+            };
+            let server = async {
+                if self.to_server == Direction::Open
+                    && !matches!(ending, Ending::ServerClosed | Ending::ServerStalled)
+                {
+                    let _ = self.server.close(to_server, stall).await;
+                }
+            };
+            tokio::join!(client, server);
         };
         let cut = async {
             stop.cancelled().await;
@@ -155,7 +153,7 @@ impl<'a, T: Tap> Conversation<'a, T> {
             sleep_until(until + GOODBYE).await;
         };
         tokio::select! {
-            _ = async { tokio::join!(close_client, close_server) } => {}
+            () = closing => {}
             () = cut => {}
         }
     }
@@ -253,7 +251,7 @@ impl<'a, T: Tap> Conversation<'a, T> {
     /// Until when something has to happen, and what it means if nothing does.
     fn deadline(&mut self) -> (Instant, Ending) {
         let timeouts = self.timeouts;
-        let quiet = if !self.relay.is_greeted() {
+        let mut earliest = if !self.relay.is_greeted() {
             (self.started + timeouts.greeting, Ending::GreetingTimeout)
         } else if self.client.eof {
             let patience = if self.client.inbox.is_empty() { HALF_CLOSED } else { LAST_WORDS };
@@ -265,14 +263,14 @@ impl<'a, T: Tap> Conversation<'a, T> {
         } else {
             (self.logins.deadline(), Ending::LoginTimeout)
         };
-        let stalls = [
-            self.client.stall_deadline(timeouts.write_stall).map(|at| (at, Ending::ClientStalled)),
-            self.server.stall_deadline(timeouts.write_stall).map(|at| (at, Ending::ServerStalled)),
-            self.stopping.map(|at| (at, Ending::Shutdown)),
-        ];
-        let earlier = |first: (Instant, Ending), next: (Instant, Ending)| {
-            if next.0 < first.0 { next } else { first }
+        let mut consider = |at: Option<Instant>, ending| {
+            if let Some(at) = at.filter(|at| *at < earliest.0) {
+                earliest = (at, ending);
+            }
         };
-        stalls.into_iter().flatten().fold(quiet, earlier)
+        consider(self.client.stall_deadline(timeouts.write_stall), Ending::ClientStalled);
+        consider(self.server.stall_deadline(timeouts.write_stall), Ending::ServerStalled);
+        consider(self.stopping, Ending::Shutdown);
+        earliest
     }
 }

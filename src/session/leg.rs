@@ -19,6 +19,7 @@ use super::{
     buffers::{self, READ_SIZE},
     ending::Ending,
 };
+use crate::relay;
 
 /// A TCP connection, with or without TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -39,6 +40,8 @@ pub(super) struct Leg {
     pub(super) inbox: BytesMut,
     /// It will send nothing more.
     pub(super) eof: bool,
+    /// It was asked in this turn of the task, and will wake the task when more comes.
+    is_quiet: bool,
     /// When it last took something, while more waits for it.
     waits_since: Option<Instant>,
     unflushed: bool,
@@ -46,7 +49,14 @@ pub(super) struct Leg {
 
 impl Leg {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, inbox: BytesMut::new(), eof: false, waits_since: None, unflushed: false }
+        Self {
+            stream,
+            inbox: BytesMut::new(),
+            eof: false,
+            is_quiet: false,
+            waits_since: None,
+            unflushed: false,
+        }
     }
 
     /// The same, for a peer of which `bytes` were read already.
@@ -60,33 +70,40 @@ impl Leg {
         self.stream
     }
 
-    /// Reads what is there, if there is room. Returns whether anything came, its end included.
+    /// The task was woken: the peer may have sent something.
+    pub(super) fn begin_turn(&mut self) {
+        self.is_quiet = false;
+    }
+
+    /// Reads what is there, if there is room. Once there is nothing, the rest of the task's turn asks in
+    /// vain. Returns whether anything came, its end included.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.eof {
+        if self.eof || self.is_quiet {
             buffers::give_back(&mut self.inbox);
             return Ok(false);
         }
-        buffers::lend(&mut self.inbox);
-        let room = READ_SIZE.min(self.inbox.capacity()).saturating_sub(self.inbox.len());
-        if room == 0 {
-            return Ok(false);
-        }
-        let mut inbox = (&mut self.inbox).limit(room);
-        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut inbox) {
-            Poll::Pending => {
-                buffers::give_back(&mut self.inbox);
+        let stream = Pin::new(&mut self.stream);
+        let polled = buffers::read(&mut self.inbox, |inbox| {
+            let room = READ_SIZE.min(inbox.capacity()).saturating_sub(inbox.len());
+            (room > 0).then(|| poll_read_buf(stream, cx, &mut inbox.limit(room)))
+        });
+        match polled {
+            // Nobody took what came before.
+            None => Ok(false),
+            Some(Poll::Pending) => {
+                self.is_quiet = true;
                 Ok(false)
             }
-            Poll::Ready(Ok(count)) => {
+            Some(Poll::Ready(Ok(count))) => {
                 self.eof = count == 0;
                 Ok(true)
             }
             // A peer that ends TLS without close_notify, as many do.
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Some(Poll::Ready(Err(error))) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.eof = true;
                 Ok(true)
             }
-            Poll::Ready(Err(error)) => Err(error),
+            Some(Poll::Ready(Err(error))) => Err(error),
         }
     }
 
@@ -94,6 +111,7 @@ impl Leg {
     /// nothing before, has a little longer: it may want to read.
     pub(super) async fn gone(&mut self) -> Ending {
         let broke = poll_fn(|cx| {
+            self.begin_turn();
             loop {
                 match self.fill(cx) {
                     Ok(true) if self.eof && self.inbox.is_empty() => return Poll::Ready(None),
@@ -123,7 +141,7 @@ impl Leg {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
-                    outbox.advance(count);
+                    relay::consume(outbox, count);
                     progress = true;
                     self.unflushed = true;
                 }
@@ -131,6 +149,9 @@ impl Leg {
             }
         }
         buffers::give_back(outbox);
+        if !progress && self.has_taken(outbox) {
+            return Ok(false);
+        }
         if self.unflushed
             && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
         {

@@ -82,7 +82,7 @@ impl<'a> Logins<'a> {
             // The address stands in the message for those who read nothing else, as fail2ban.
             tracing::info!(
                 imap.service = %self.setup.service, imap.session = %self.session,
-                imap.client = %self.client, imap.server = %self.setup.upstream.address,
+                imap.client = %self.client, imap.server = %self.setup.upstream.name,
                 fault = "client", "login failed, client {client}, attempt {attempt}"
             );
         }

@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::rustls::ServerConfig;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{future::FutureExt, sync::CancellationToken};
 
 pub use connect::Upstream;
 pub(crate) use conversation::GOODBYE;
@@ -77,8 +77,8 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let id = SessionId::next();
-    let arrived = unless_stopped(&stop, arrival::origin(&mut socket, peer, &setup)).await;
-    let (origin, ending) = match arrived {
+    let arriving = arrival::origin(&mut socket, peer, &setup).with_cancellation_token(&stop);
+    let (origin, ending) = match unless_stopped(arriving.await) {
         Ok(mut origin) => {
             // From here on the client's address is the one that counts.
             let limit = setup.connections.per_client;
@@ -118,7 +118,8 @@ async fn serve(
     ending
 }
 
-/// Brings client and server together. Where that fails, the client was told.
+/// Brings client and server together. Where that fails, the client was told. After `stop` only what needs
+/// no waiting is done, so that a client without TLS can be told.
 async fn introduce<'a>(
     socket: TcpStream,
     origin: &mut Origin,
@@ -126,9 +127,10 @@ async fn introduce<'a>(
     setup: &'a Setup,
     stop: &CancellationToken,
 ) -> Result<Conversation<'a, SessionTap>, Ending> {
-    let mut client_leg = Leg::new(unless_stopped(stop, arrive(socket, origin, setup)).await?);
+    let arriving = arrive(socket, origin, setup).with_cancellation_token(stop);
+    let mut client_leg = Leg::new(unless_stopped(arriving.await)?);
     let client = origin.client;
-    let server = setup.upstream.address.to_string();
+    let server = Arc::clone(&setup.upstream.name);
     tracing::debug!(
         imap.service = %setup.service, imap.session = %id, imap.client = %client,
         imap.client_subject = origin.subject.as_deref(), imap.server = %server, "session started"
@@ -141,17 +143,19 @@ async fn introduce<'a>(
         server,
     };
     let tap = SessionTap::new(&setup.shown_at, &setup.trace, context);
-    let mut relay = Relay::new(setup.limits.clone(), setup.policy.clone(), tap);
+    // On the heap, for it is large, and handed on several times.
+    let mut relay = Box::new(Relay::new(setup.limits.clone(), setup.policy.clone(), tap));
     let mut logins = Logins::new(setup, id, client);
     if let Security::StartTls(tls) = &setup.clients {
         // The greeting that counts is the one before TLS.
         let until = logins.deadline();
         let conversing = start_tls::converse(&mut client_leg, &mut relay, until);
-        if let Err(ending) = unless_stopped(stop, conversing).await {
+        let conversing = conversing.with_cancellation_token(stop);
+        if let Err(ending) = unless_stopped(conversing.await) {
             return Err(turn_away(client_leg, relay, ending, setup).await);
         }
-        let shaking = shake_hands(client_leg.into_stream(), tls, origin, setup);
-        client_leg = Leg::new(unless_stopped(stop, shaking).await?);
+        let shaking = Box::pin(shake_hands(client_leg.into_stream(), tls, origin, setup));
+        client_leg = Leg::new(unless_stopped(shaking.with_cancellation_token(stop).await)?);
         relay.tap().client_showed(origin.subject.clone());
         relay.tls_established();
     }
@@ -161,7 +165,7 @@ async fn introduce<'a>(
             ending = client_leg.gone() => Err(ending),
         }
     };
-    match unless_stopped(stop, connecting).await {
+    match unless_stopped(connecting.with_cancellation_token(stop).await) {
         Ok(server_leg) => {
             Ok(Conversation::new(client_leg, server_leg, relay, &setup.timeouts, logins))
         }
@@ -169,17 +173,9 @@ async fn introduce<'a>(
     }
 }
 
-/// What comes of `work`, unless the proxy stops first. What needs no waiting is done all the same: so
-/// a client without TLS can be told.
-async fn unless_stopped<T>(
-    stop: &CancellationToken,
-    work: impl Future<Output = Result<T, Ending>>,
-) -> Result<T, Ending> {
-    tokio::select! {
-        biased;
-        done = work => done,
-        () = stop.cancelled() => Err(Ending::Shutdown),
-    }
+/// What came of something that the proxy's stop may have cut off.
+fn unless_stopped<T>(done: Option<Result<T, Ending>>) -> Result<T, Ending> {
+    done.unwrap_or(Err(Ending::Shutdown))
 }
 
 /// What comes before the client's first word: TLS, where the listener is for that.
@@ -191,7 +187,8 @@ async fn arrive(
     socket.set_nodelay(true).map_err(Ending::ClientLost)?;
     match &setup.clients {
         Security::Insecure | Security::StartTls(_) => Ok(Box::new(socket)),
-        Security::Tls(tls) => shake_hands(socket, tls, origin, setup).await,
+        // On the heap, as all that has to do with TLS: it would make large futures of those around it.
+        Security::Tls(tls) => Box::pin(shake_hands(socket, tls, origin, setup)).await,
     }
 }
 
@@ -212,7 +209,7 @@ async fn connect<T: Tap>(
 /// Ends a session that has no server yet.
 async fn turn_away<T: Tap>(
     client: Leg,
-    mut relay: Relay<T>,
+    mut relay: Box<Relay<T>>,
     ending: Ending,
     setup: &Setup,
 ) -> Ending {

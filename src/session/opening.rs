@@ -37,7 +37,7 @@ pub(super) async fn open<T: Tap>(
         match opening.server_sent(&inbox, relay.tap())? {
             Step::Continue => {}
             Step::Upgrade => {
-                stream = upstream.handshake(stream).await?;
+                stream = Box::pin(upstream.handshake(stream)).await?;
                 opening.upgraded(relay.tap());
                 relay.greeting_by_proxy();
             }

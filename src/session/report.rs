@@ -34,7 +34,7 @@ pub(super) fn ended(
     match ending.fault() {
         Some("server") => tracing::warn!(
             imap.service = %service, imap.session = %id, imap.client = %client,
-            imap.client_subject = subject, imap.server = %setup.upstream.address,
+            imap.client_subject = subject, imap.server = %setup.upstream.name,
             fault = "server", "session ended: {ending}"
         ),
         // Balancers look in every other second, and many leave by a reset.

@@ -27,6 +27,7 @@ fn poll<T: Tap>(
     relay: &mut Relay<T>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Ending>> {
+    client.begin_turn();
     loop {
         let mut progress = false;
         if relay.before_tls() == BeforeTls::Listen {

@@ -32,6 +32,7 @@ use self::{
 use crate::{
     config::{self, Config, Diff, Problems},
     exit::Exit,
+    service::Workers,
     session,
     trace::{self, TraceHandle},
 };
@@ -75,12 +76,14 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(log) => log,
         Err(error) => return complain(&error, Exit::Software),
     };
-    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
+    // Of its own, so that no session ever keeps a reload waiting.
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let (runtime, workers) = match runtime.and_then(|runtime| Ok((runtime, Workers::start()?))) {
+        Ok(threads) => threads,
         Err(error) => return complain(&error, Exit::System),
     };
-    let exit = runtime.block_on(supervise(path, config, inherited, log.handle()));
-    // A session that is cut may hang in a name lookup: nobody waits for that.
+    let exit = runtime.block_on(supervise(path, config, inherited, log.handle(), workers));
+    // A reload may hang in a name lookup: nobody waits for that, nor for the workers.
     runtime.shutdown_background();
     exit.into()
 }
@@ -97,6 +100,7 @@ async fn supervise(
     config: Config,
     inherited: Inherited,
     shown_at: TraceHandle,
+    workers: Workers,
 ) -> Exit {
     let (sender, mut inputs) = match input::channel() {
         Ok(channel) => channel,
@@ -107,7 +111,7 @@ async fn supervise(
     };
     let mut supervisor = Supervisor {
         path: path.to_owned(),
-        services: Services::new(inherited, shown_at.clone()),
+        services: Services::new(inherited, shown_at.clone(), workers),
         shown_at,
         watch: None,
         inputs: sender,

@@ -8,13 +8,12 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::net::TcpListener;
 
 use super::systemd::{self, Inherited};
 use crate::{
     config::{Change, Config, Diff, HostPort, Service},
     gate::Gate,
-    service::{self, Listener, Sessions},
+    service::{self, Listener, Sessions, Socket, Workers},
     session::Setup,
     tls::{RootsError, SystemRoots},
     trace::TraceHandle,
@@ -40,7 +39,7 @@ fn key(service: &Service) -> Key {
 
 /// Where the socket of a key that is new comes from.
 enum Opened {
-    New(TcpListener, SocketAddr),
+    New(Socket),
     /// From our own listener of this key, which nobody wants any more: the same address by another
     /// name, such as `localhost` for `127.0.0.1`.
     Ours(Key),
@@ -59,13 +58,13 @@ pub(super) struct Services {
 }
 
 impl Services {
-    pub(super) fn new(inherited: Inherited, shown_at: TraceHandle) -> Self {
+    pub(super) fn new(inherited: Inherited, shown_at: TraceHandle, workers: Workers) -> Self {
         Self {
             config: None,
             listeners: HashMap::new(),
             setups: HashMap::new(),
             inherited,
-            sessions: Sessions::default(),
+            sessions: Sessions::new(workers),
             gate: Arc::default(),
             shown_at,
         }
@@ -142,7 +141,7 @@ impl Services {
             .listeners
             .iter()
             .filter(|(key, _)| !wanted.contains(key))
-            .map(|(key, listener)| (listener.address, key.clone()))
+            .map(|(key, listener)| (listener.address(), key.clone()))
             .collect();
         let mut opened = HashMap::new();
         for service in &config.services {
@@ -171,11 +170,10 @@ impl Services {
             return Ok(Opened::Ours(key));
         }
         let socket = match self.inherited.take(&addresses) {
-            Some(socket) => service::adopt(socket)?,
-            None => service::listen(&addresses)?,
+            Some(socket) => service::adopt(socket, self.sessions.workers()),
+            None => service::listen(&addresses, self.sessions.workers()),
         };
-        let address = socket.local_addr()?;
-        Ok(Opened::New(socket, address))
+        Ok(Opened::New(socket?))
     }
 
     /// Cannot fail: everything is there.
@@ -199,9 +197,9 @@ impl Services {
                 shown.store(tls.server_config());
             }
             match opened.remove(&key) {
-                Some(Opened::New(socket, address)) => {
-                    let listener =
-                        Listener::open(socket, address, Arc::clone(setup), self.sessions.clone());
+                Some(Opened::New(socket)) => {
+                    let address = socket.address;
+                    let listener = Listener::open(socket, Arc::clone(setup), self.sessions.clone());
                     tracing::info!(imap.service = %service.name, "listening on {address} ({service})");
                     if key.1.is_none() {
                         systemd::store(address, &listener);
@@ -228,7 +226,7 @@ impl Services {
         let wanted: HashSet<_> = config.services.iter().map(key).collect();
         let gone: Vec<_> = self.listeners.extract_if(|key, _| !wanted.contains(key)).collect();
         for (_, listener) in gone {
-            let address = listener.address;
+            let address = listener.address();
             systemd::forget(address);
             listener.close().await;
             tracing::info!("no longer listening on {address}");

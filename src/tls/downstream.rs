@@ -46,6 +46,18 @@ impl Downstream {
         Ok(Self { identities, client_ca, server_config })
     }
 
+    /// The same for clients that begin TLS by STARTTLS: without the tickets of TLS 1.3.
+    ///
+    /// These would come while the client sends its first command. imaplib2, which `OfflineIMAP` uses,
+    /// reads and writes in two threads, and while one of them takes in a ticket, OpenSSL does not
+    /// write in the other, but waits for more from the server.
+    #[must_use]
+    pub fn for_start_tls(self) -> Self {
+        let mut config = ServerConfig::clone(&self.server_config);
+        config.send_tls13_tickets = 0;
+        Self { server_config: Arc::new(config), ..self }
+    }
+
     /// The files that it was read from.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let ca = self.client_ca.iter().map(|ca| ca.path.as_path());
@@ -219,6 +231,20 @@ mod tests {
                 assert_eq!(server.alpn_protocol(), Some(b"imap".as_slice()));
                 assert_eq!(server.handshake_kind(), Some(kind));
                 assert_eq!(server.peer_certificates(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn after_start_tls_no_ticket_follows_the_handshake() {
+        let identity = identity();
+        let server = Downstream::new(vec![identity.clone()], None).unwrap().for_start_tls();
+        for (version, again) in
+            VERSIONS.into_iter().zip([HandshakeKind::Resumed, HandshakeKind::Full])
+        {
+            let client = Arc::new(client(&identity, version, None));
+            for kind in [HandshakeKind::Full, again] {
+                assert_eq!(handshake(&client, &server).unwrap().handshake_kind(), Some(kind));
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use smol_str::{SmolStr, format_smolstr};
+
 use crate::relay;
 
 /// `tag SP verb`, and what follows. No Debug: there may be a password in it.
@@ -55,15 +57,15 @@ impl Head<'_> {
     }
 
     /// The name to show: upper case, with the verb that follows `UID`.
-    pub(super) fn name(&self) -> String {
-        let name = self.verb.to_ascii_uppercase();
-        let (next, _) = word(self.arguments.strip_prefix(b" ").unwrap_or_default());
-        match str::from_utf8(next) {
-            Ok(next) if name == "UID" && relay::is_verb(next.as_bytes()) => {
-                format!("UID {}", next.to_ascii_uppercase())
-            }
-            _ => name,
+    pub(super) fn name(&self) -> SmolStr {
+        if self.is("UID")
+            && let Some(arguments) = self.arguments.strip_prefix(b" ")
+            && let Ok(next) = str::from_utf8(word(arguments).0)
+            && relay::is_verb(next.as_bytes())
+        {
+            return format_smolstr!("UID {}", next.to_ascii_uppercase());
         }
+        relay::upper_case(self.verb).into()
     }
 }
 
@@ -136,7 +138,7 @@ fn literal(input: &[u8]) -> Option<(usize, Cow<'_, [u8]>)> {
 
 /// ASTRING-CHAR (RFC 9051).
 fn is_astring_char(b: u8) -> bool {
-    b.is_ascii_graphic() && !b"(){%*\"\\".contains(&b)
+    b.is_ascii_graphic() && !matches!(b, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\')
 }
 
 #[cfg(test)]

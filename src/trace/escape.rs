@@ -21,6 +21,14 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The same of what `text` has from `begin` on.
+pub(super) fn clean_from(text: &mut String, begin: usize) {
+    if let Some(Cow::Owned(clean)) = text.get(begin..).map(clean) {
+        text.truncate(begin);
+        text.push_str(&clean);
+    }
+}
+
 /// Bytes as text that can be read back: `\r`, `\n`, `\t`, `\\`, `\xNN` for what is no UTF-8.
 pub(super) fn bytes(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() + 16);
@@ -33,37 +41,25 @@ pub(super) fn bytes(bytes: &[u8]) -> String {
     out
 }
 
-/// Prints until `limit` bytes are there, and then only counts: ends with `… (+N bytes)`.
+/// The first `limit` bytes of a print, and how many more there are: ends with `… (+N bytes)`.
 pub(super) fn bounded(limit: usize, value: fmt::Arguments<'_>) -> String {
     // Enough for most, so that they are not moved as they grow.
-    let mut out = Bounded { text: String::with_capacity(limit.min(256)), limit, left_out: 0 };
+    let mut text = String::with_capacity(limit.min(256));
+    add_bounded(&mut text, limit, value);
+    text
+}
+
+/// The same at the end of `text`. A print is hundreds of short pieces: it is cheaper to cut it once it
+/// is there than to ask of each whether it still fits.
+pub(super) fn add_bounded(text: &mut String, limit: usize, value: fmt::Arguments<'_>) {
+    let end = text.len().saturating_add(limit);
     // Neither a String nor a Debug print of this crate's values fails.
-    let _ = out.write_fmt(value);
-    if out.left_out > 0 {
-        let _ = write!(out.text, "… (+{} bytes)", out.left_out);
-    }
-    out.text
-}
-
-struct Bounded {
-    text: String,
-    limit: usize,
-    left_out: usize,
-}
-
-impl Write for Bounded {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        if self.left_out == 0 && s.len() <= self.limit.saturating_sub(self.text.len()) {
-            self.text.push_str(s);
-            return Ok(());
-        }
-        // Once something was left out, nothing may follow it.
-        let room = if self.left_out > 0 { 0 } else { self.limit.saturating_sub(self.text.len()) };
-        let cut = (0..=room.min(s.len())).rev().find(|&at| s.is_char_boundary(at)).unwrap_or(0);
-        let (fits, rest) = s.split_at(cut);
-        self.text.push_str(fits);
-        self.left_out += rest.len();
-        Ok(())
+    let _ = text.write_fmt(value);
+    if text.len() > end {
+        let cut = (0..=end).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        let left_out = text.len() - cut;
+        text.truncate(cut);
+        let _ = write!(text, "… (+{left_out} bytes)");
     }
 }
 
@@ -86,6 +82,15 @@ mod tests {
     fn nothing_starts_a_line_or_moves_a_cursor() {
         assert_eq!(clean("a\r\nERROR\t\u{1b}[2Jb"), "a\\r\\nERROR\\t\\u{1b}[2Jb");
         assert_eq!(clean("a\u{202e}b\u{2028}c\u{85}"), "a\\u{202e}b\\u{2028}c\\u{85}");
+    }
+
+    #[test]
+    fn what_was_there_before_is_let_be() {
+        let mut text = "\na\nb".to_owned();
+        clean_from(&mut text, 2);
+        assert_eq!(text, "\na\\nb");
+        add_bounded(&mut text, 3, format_args!("12345"));
+        assert_eq!(text, "\na\\nb123… (+2 bytes)");
     }
 
     #[test]

@@ -1,13 +1,9 @@
 //! The journal. The daemon's own lines go there by `tracing-journald`; messages, which may be many,
 //! straight in its native protocol.
 
-use std::{
-    fmt::Arguments,
-    io::{self, Write as _},
-    os::unix::net::UnixDatagram,
-    path::PathBuf,
-};
+use std::{fmt::Display, io, os::unix::net::UnixDatagram, path::PathBuf};
 
+use smol_str::format_smolstr;
 use tracing::{Dispatch, Level, dispatcher, level_filters::LevelFilter};
 use tracing_subscriber::{
     Registry,
@@ -19,9 +15,10 @@ use tracing_subscriber::{
 use super::{
     escape,
     record::{Fields, Key, Record},
-    render::{self, Renderer},
+    render::{self, render},
     seen::Seen,
     sink::Sink,
+    tap::TEXT,
 };
 
 /// Where journald listens.
@@ -106,40 +103,44 @@ emit! {
 struct Messages {
     socket: UnixDatagram,
     to: PathBuf,
+    /// Of the last one: for their room.
     datagram: Vec<u8>,
-    renderer: Renderer,
+    text: String,
 }
 
 impl Messages {
     fn to(to: PathBuf) -> io::Result<Self> {
-        let (socket, renderer) = (UnixDatagram::unbound()?, Renderer::default());
-        Ok(Self { socket, to, datagram: Vec::new(), renderer })
+        let socket = UnixDatagram::unbound()?;
+        Ok(Self { socket, to, datagram: Vec::new(), text: String::new() })
     }
 
     fn send(&mut self, seen: &Seen) {
-        let rendered = self.renderer.render(seen);
+        self.text.clear();
+        // Of one large message not all its room.
+        self.text.shrink_to(2 * TEXT);
+        let is_undecoded = render(&mut self.text, seen);
         let (context, shown) = (&*seen.context, &seen.shown);
         let (from, to) = (render::party(seen.from), render::party(seen.to));
         let name_of_name =
             if render::is_of_client(seen.kind) { "IMAP_COMMAND" } else { "IMAP_RESPONSE" };
 
         let mut entry = Entry::begin(&mut self.datagram);
-        entry.set("MESSAGE", format_args!("{}", rendered.text));
-        entry.set("IMAP_SERVICE", format_args!("{}", context.service));
-        entry.set("IMAP_SESSION", format_args!("{}", context.session));
-        entry.set("IMAP_SEQ", format_args!("{}", seen.seq));
-        entry.set("IMAP_CLIENT", format_args!("{}", context.client));
+        entry.set("MESSAGE", &self.text);
+        entry.set("IMAP_SERVICE", &context.service);
+        entry.print("IMAP_SESSION", context.session);
+        entry.count("IMAP_SEQ", seen.seq);
+        entry.print("IMAP_CLIENT", context.client);
         entry.set_some("IMAP_CLIENT_SUBJECT", context.client_subject.as_deref());
-        entry.set("IMAP_SERVER", format_args!("{}", context.server));
+        entry.set("IMAP_SERVER", &context.server);
         entry.set_some("IMAP_USER", seen.user.as_deref());
-        entry.set("IMAP_DIRECTION", format_args!("{from}-to-{to}"));
+        entry.set_all("IMAP_DIRECTION", &[from, "-to-", to]);
         entry.set_some("IMAP_TAG", shown.tag.as_deref());
         entry.set_some(name_of_name, shown.name.as_deref());
-        entry.set("IMAP_SIZE", format_args!("{}", seen.size));
+        entry.count("IMAP_SIZE", seen.size);
         if seen.count > 1 {
-            entry.set("IMAP_COUNT", format_args!("{}", seen.count));
+            entry.count("IMAP_COUNT", seen.count);
         }
-        entry.set_some("IMAP_UNDECODED", rendered.is_undecoded.then_some("1"));
+        entry.set_some("IMAP_UNDECODED", is_undecoded.then_some("1"));
         // A socket that is connected spares the way through the file system, but does not outlive
         // the one it is connected to. As with the log lines there is nobody to tell of an error.
         let _ = self.socket.send(&self.datagram).or_else(|_| {
@@ -155,30 +156,44 @@ struct Entry<'a>(&'a mut Vec<u8>);
 impl<'a> Entry<'a> {
     fn begin(datagram: &'a mut Vec<u8>) -> Self {
         datagram.clear();
-        // Writing to a Vec does not fail, here and below.
-        let _ = write!(datagram, "PRIORITY=6\nSYSLOG_IDENTIFIER={IDENTIFIER}\nTARGET={TARGET}\n");
+        let begin = ["PRIORITY=6\nSYSLOG_IDENTIFIER=", IDENTIFIER, "\nTARGET=", TARGET, "\n"];
+        for part in begin {
+            datagram.extend_from_slice(part.as_bytes());
+        }
         Self(datagram)
     }
 
     /// In the form for values of any kind: name, LF, length, value, LF.
-    fn set(&mut self, name: &str, value: Arguments<'_>) {
+    fn set(&mut self, name: &str, value: &str) {
+        self.set_all(name, &[value]);
+    }
+
+    /// A value in parts.
+    fn set_all(&mut self, name: &str, value: &[&str]) {
+        let length: usize = value.iter().map(|part| part.len()).sum();
         self.0.extend_from_slice(name.as_bytes());
         self.0.push(b'\n');
-        let length_at = self.0.len();
-        self.0.extend_from_slice(&[0; 8]);
-        let begin = self.0.len();
-        let _ = self.0.write_fmt(value);
-        let length = (self.0.len() - begin) as u64;
-        if let Some(place) = self.0.get_mut(length_at..begin) {
-            place.copy_from_slice(&length.to_le_bytes());
+        self.0.extend_from_slice(&(length as u64).to_le_bytes());
+        for part in value {
+            self.0.extend_from_slice(part.as_bytes());
         }
         self.0.push(b'\n');
     }
 
     fn set_some(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
-            self.set(name, format_args!("{value}"));
+            self.set(name, value);
         }
+    }
+
+    /// A number.
+    fn count(&mut self, name: &str, value: u64) {
+        self.set(name, itoa::Buffer::new().format(value));
+    }
+
+    /// What is to be made a text of first.
+    fn print(&mut self, name: &str, value: impl Display) {
+        self.set(name, &format_smolstr!("{value}"));
     }
 }
 
@@ -199,7 +214,6 @@ mod tests {
         super::{
             capture::ALL_LITERALS,
             seen::{Content, Shown, message},
-            tap::TEXT,
         },
         *,
     };
@@ -227,10 +241,10 @@ mod tests {
         let heard = Heard::default();
         let journal = through(heard.clone());
         let mut record = Record::new(Level::DEBUG, "hello\r\nERROR".to_owned());
-        record.fields.set(Key::Service, "Insecure to \"TLS\"");
-        record.fields.set(Key::Session, "abc-1");
-        record.fields.set(Key::ClientSubject, "CN=a\\,b");
-        record.fields.set(Key::User, "bob\n");
+        record.fields.set(Key::Service, format_args!("Insecure to \"TLS\""));
+        record.fields.set(Key::Session, format_args!("abc-1"));
+        record.fields.set(Key::ClientSubject, format_args!("CN=a\\,b"));
+        record.fields.set(Key::User, format_args!("bob\n"));
         write(&journal, &record);
         write(&journal, &Record::new(Level::ERROR, "oh".to_owned()));
         assert_eq!(
@@ -289,11 +303,11 @@ mod tests {
     #[test]
     fn every_field_of_a_message_has_its_value() {
         let content = Content::Whole { bytes: b"A1 OK\r\n".to_vec(), remark: None };
-        let shown = Shown { tag: Some("A1".to_owned()), name: Some("OK".to_owned()), content };
+        let shown = Shown { tag: Some("A1".into()), name: Some("OK".into()), content };
         let response = Seen { shown, user: Some("b\no=b".into()), ..message() };
         let mut command = message();
         command.kind = Kind::Command { authenticated: true };
-        command.shown.name = Some("NOOP".to_owned());
+        command.shown.name = Some("NOOP".into());
         let run = Seen { count: 3, user: None, ..message() };
         let entries = arriving(&[response.clone(), command, run]);
 
@@ -348,7 +362,7 @@ mod tests {
         let text = "\u{202e}".repeat(ALL_LITERALS / 3);
         let bytes = format!("* 1 FETCH (BODY[] {{{}}}\r\n{text})\r\n", text.len());
         let content = Content::Whole { bytes: bytes.into_bytes(), remark: None };
-        let shown = Shown { tag: None, name: Some("FETCH".to_owned()), content };
+        let shown = Shown { tag: None, name: Some("FETCH".into()), content };
         let entries = arriving(&[Seen { bound: TEXT + ALL_LITERALS, shown, ..message() }]);
         assert!(
             entries[0]["MESSAGE"].len() > ALL_LITERALS

@@ -1,7 +1,7 @@
 //! Takes the daemon's own events to the queue.
 
 use std::{
-    fmt::{Debug, Write},
+    fmt::{Arguments, Debug, Write},
     sync::Arc,
 };
 
@@ -14,18 +14,19 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::{
     escape,
     queue::{Item, Queue},
-    record::{Key, Record},
+    record::{Key, MAX_TEXT, Record},
 };
 
-/// Of a log line, in bytes: enough for any that is well meant.
-const MAX_LINE: usize = 8 * 1024;
+/// Room that most messages have enough with.
+const USUAL_MESSAGE: usize = 128;
 
 /// Queues every event as an owned record.
 pub(super) struct Capturing(pub(super) Arc<Queue>);
 
 impl<S: Subscriber> Layer<S> for Capturing {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut record = Record::new(*event.metadata().level(), String::new());
+        let mut record =
+            Record::new(*event.metadata().level(), String::with_capacity(USUAL_MESSAGE));
         let mut visitor = Visitor { record: &mut record, others: String::new() };
         event.record(&mut visitor);
         let others = visitor.others;
@@ -41,13 +42,14 @@ struct Visitor<'a> {
 }
 
 impl Visitor<'_> {
-    fn take(&mut self, field: &Field, value: String) {
+    fn take(&mut self, field: &Field, value: Arguments<'_>) {
         match (field.name(), Key::of_event(field.name())) {
-            ("message", _) => self.record.message.insert_str(0, &value),
+            ("message", _) => escape::add_bounded(&mut self.record.message, MAX_TEXT, value),
             (_, Some(key)) => self.record.fields.set(key, value),
             (name, None) => {
                 // Writing to a String does not fail.
-                let _ = write!(self.others, " {name}={value}");
+                let _ = write!(self.others, " {name}=");
+                escape::add_bounded(&mut self.others, MAX_TEXT, value);
             }
         }
     }
@@ -55,11 +57,11 @@ impl Visitor<'_> {
 
 impl Visit for Visitor<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, escape::bounded(MAX_LINE, format_args!("{value}")));
+        self.take(field, format_args!("{value}"));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.take(field, escape::bounded(MAX_LINE, format_args!("{value:?}")));
+        self.take(field, format_args!("{value:?}"));
     }
 }
 

@@ -11,12 +11,14 @@
 //! `IMAP_COUNT` when several in a row are shown as one, and `IMAP_UNDECODED=1` when the codec
 //! failed; of log lines `IMAP_FAULT` and `IMAP_ERROR`.
 
+mod beginning;
 mod capture;
 mod command;
 mod escape;
 mod journal;
 mod layer;
 mod login;
+mod losses;
 mod queue;
 mod record;
 mod redact;
@@ -32,6 +34,7 @@ mod subject;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod text;
 mod writer;
 
 use std::{
@@ -57,6 +60,7 @@ use self::{
 pub use self::{
     seen::SessionContext, session_id::SessionId, subject::client_subject, tap::SessionTap,
 };
+use crate::config::log_filter;
 
 /// What may wait for the writer: a burst such as the answer to `FETCH 1:* (FLAGS)` of a large mailbox.
 const MAX_ITEMS: usize = 65_536;
@@ -103,7 +107,7 @@ pub struct TraceHandle {
 pub fn start(filter: &str) -> Result<Guard, StartError> {
     let configured = EnvFilter::try_new(filter)?;
     let rust_log = env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.is_empty());
-    let (filter, complaint) = match rust_log.map(EnvFilter::try_new) {
+    let (filter, complaint) = match rust_log.as_deref().map(log_filter) {
         Some(Ok(filter)) => (Some(filter), None),
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),

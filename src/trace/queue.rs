@@ -22,7 +22,7 @@ pub(super) enum Item {
     /// A line of the daemon's own.
     Line(Box<Record>),
     /// A message that passed the proxy, or several of a kind.
-    Message(Box<Seen>),
+    Message(Seen),
 }
 
 /// What did not fit.
@@ -55,13 +55,13 @@ pub(super) struct Queue {
 }
 
 struct State {
-    items: VecDeque<Item>,
+    /// With what each weighs.
+    items: VecDeque<(usize, Item)>,
     bytes: usize,
     lost_lines: u64,
     /// Items taken out since the last `Tell`.
     since_told: usize,
-    /// The writer waits to be woken.
-    asleep: bool,
+    writer: Writer,
     /// Since when it has had something to write.
     busy_since: Option<Instant>,
     /// After an overrun: until when only the daemon's own lines are written.
@@ -70,13 +70,24 @@ struct State {
     finished: bool,
 }
 
+/// What the writer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writer {
+    /// It will look for more by itself.
+    Busy,
+    /// It waits for something to write.
+    Asleep,
+    /// It has something, and waits for more.
+    Gathering,
+}
+
 /// A writer that is behind for long still tells of lines that were lost, once per so many items.
 const TELL_EVERY: usize = 16 * 1024;
 /// Taken out at once.
-const BATCH: usize = 64;
-/// Messages rarely come alone: to wake the writer for each would cost a session more than to pass
-/// the message on.
-const GATHER: Duration = Duration::from_millis(5);
+const BATCH: usize = 512;
+/// How long items wait until there are enough for a batch. They rarely come alone, and to wake the
+/// writer for each, and write it by itself, would cost more than to pass a message on.
+const GATHER: Duration = Duration::from_millis(20);
 /// After an overrun the writer rests so many times as long as it worked, at most so long.
 const REST: u32 = 4;
 const LONGEST_REST: Duration = Duration::from_secs(1);
@@ -93,7 +104,7 @@ impl Queue {
             bytes: 0,
             lost_lines: 0,
             since_told: 0,
-            asleep: false,
+            writer: Writer::Busy,
             busy_since: None,
             rest_until: None,
             closed: false,
@@ -114,9 +125,21 @@ impl Queue {
         self.overrun.load(Ordering::Relaxed)
     }
 
-    /// Counts messages that are not shown.
+    /// Counts messages that are not shown. They are told once the writer has rested, or at once.
     pub(super) fn lose(&self, messages: u64) {
         self.lost_messages.fetch_add(messages, Ordering::Relaxed);
+        if !self.is_overrun() {
+            let state = self.lock();
+            if state.writer == Writer::Asleep {
+                self.wake(state);
+            }
+        }
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        state.writer = Writer::Busy;
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// Queues the item, or drops and counts it when the queue is full or closed.
@@ -132,11 +155,14 @@ impl Queue {
             && state.bytes.saturating_add(weight) <= self.max_bytes.saturating_mul(room);
         if fits && !state.closed {
             state.bytes += weight;
-            state.items.push_back(item);
-            let enough = state.items.len() == self.max_items / 4;
-            if mem::take(&mut state.asleep) || enough {
-                drop(state);
-                self.changed.notify_all();
+            state.items.push_back((weight, item));
+            let wake = match state.writer {
+                Writer::Busy => false,
+                Writer::Asleep => true,
+                Writer::Gathering => self.is_enough(&state),
+            };
+            if wake {
+                self.wake(state);
             }
         } else if messages > 0 {
             self.overrun.store(!state.closed, Ordering::Relaxed);
@@ -165,7 +191,7 @@ impl Queue {
                 }
             }
             if !written {
-                state.take(batch);
+                self.gather(state).take(batch);
                 return Next::Write;
             }
             if state.closed {
@@ -182,7 +208,7 @@ impl Queue {
             let worked = state.busy_since.map_or(Duration::ZERO, |since| now - since);
             state.rest_until = Some(now + (worked * REST).min(LONGEST_REST));
         }
-        state.asleep = true;
+        state.writer = Writer::Asleep;
         state.busy_since = None;
         state.items.shrink_to(KEPT_ROOM);
         if let Some(until) = state.rest_until {
@@ -195,11 +221,25 @@ impl Queue {
             }
             return state;
         }
-        let asleep = |state: &mut State| state.asleep && !state.closed;
-        state = self.changed.wait_while(state, asleep).unwrap_or_else(PoisonError::into_inner);
-        let few = |state: &mut State| !state.closed && state.items.len() < self.max_items / 4;
+        let asleep = |state: &mut State| state.writer == Writer::Asleep && !state.closed;
+        self.changed.wait_while(state, asleep).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is enough to be written, for a short time.
+    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        if self.is_enough(&state) {
+            return state;
+        }
+        state.writer = Writer::Gathering;
+        let few = |state: &mut State| state.writer == Writer::Gathering && !state.closed;
         let gathered = self.changed.wait_timeout_while(state, GATHER, few);
-        gathered.unwrap_or_else(PoisonError::into_inner).0
+        let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        state.writer = Writer::Busy;
+        state
+    }
+
+    fn is_enough(&self, state: &State) -> bool {
+        state.items.len() >= BATCH.min(self.max_items / 2) || state.bytes >= self.max_bytes / 2
     }
 
     /// Takes nothing in any more, and waits until the writer is done, at most for `patience`.
@@ -236,9 +276,10 @@ impl State {
     fn take(&mut self, batch: &mut Vec<Item>) {
         self.busy_since.get_or_insert_with(Instant::now);
         let count = self.items.len().min(BATCH);
-        batch.extend(self.items.drain(..count));
-        let weight = batch.iter().map(Item::weight).sum();
-        self.bytes = self.bytes.saturating_sub(weight);
+        for (weight, item) in self.items.drain(..count) {
+            self.bytes = self.bytes.saturating_sub(weight);
+            batch.push(item);
+        }
         self.since_told += count;
     }
 }
@@ -262,7 +303,7 @@ impl Item {
 
 #[cfg(test)]
 mod tests {
-    use std::{iter, thread};
+    use std::{iter, sync::mpsc, thread};
 
     use tracing::Level;
 
@@ -273,7 +314,7 @@ mod tests {
     }
 
     fn messages(count: u64) -> Item {
-        Item::Message(Box::new(Seen { count, ..message() }))
+        Item::Message(Seen { count, ..message() })
     }
 
     /// What the writer does until the queue is closed and empty, or at most `steps` times.
@@ -306,6 +347,22 @@ mod tests {
         queue.lock().closed = true;
         let all = ["1 messages", "10 messages", "a", "b", "lost 1100 and 1"];
         assert_eq!(written(&queue, 9), all);
+    }
+
+    #[test]
+    fn what_is_known_late_to_be_lost_is_told_at_once() {
+        let queue = Queue::new(2, usize::MAX);
+        let (sender, told) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| sender.send(written(&queue, 1)).unwrap());
+            while queue.lock().writer != Writer::Asleep {
+                thread::yield_now();
+            }
+            queue.lose(5);
+            let told = told.recv_timeout(Duration::from_secs(60));
+            queue.close(Duration::ZERO);
+            assert_eq!(told.unwrap(), ["lost 5 and 0"]);
+        });
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! A log line of the daemon's own, and the fields that the journal knows.
 
-use std::time::SystemTime;
+use std::{fmt, time::SystemTime};
 
 use tracing::Level;
+
+use super::escape;
+
+/// Of a field, or of the line, in bytes: enough for any that is well meant.
+pub(super) const MAX_TEXT: usize = 8 * 1024;
 
 /// A log line of the daemon's own.
 #[derive(Debug)]
@@ -20,10 +25,15 @@ impl Record {
 
     /// Bytes it holds on the heap, roughly.
     pub(super) fn weight(&self) -> usize {
-        let fields = self.fields.0.iter().map(|(_, value)| value.len() + 32).sum::<usize>();
-        size_of::<Self>() + self.message.len() + fields
+        let fields = &self.fields;
+        let ends = fields.ends.len() * size_of::<(Key, usize)>();
+        size_of::<Self>() + self.message.len() + fields.values.len() + ends
     }
 }
+
+/// Room that most records need for the values of their fields, and how many these are.
+const USUAL_VALUES: usize = 192;
+const USUAL_FIELDS: usize = 8;
 
 /// The fields of log lines that the journal knows. `IMAP_SERVICE` there is `imap.service` in events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,14 +80,25 @@ impl Key {
     }
 }
 
-/// The fields of a record, in the order they came.
+/// The fields of a record, in the order they came. Two pieces of memory for all of them: another thread
+/// gives back what a session took.
 #[derive(Debug, Default)]
-pub(super) struct Fields(Vec<(Key, String)>);
+pub(super) struct Fields {
+    /// All values, one after another.
+    values: String,
+    /// Where each ends.
+    ends: Vec<(Key, usize)>,
+}
 
 impl Fields {
-    /// Adds a field; the first of a key counts.
-    pub(super) fn set(&mut self, key: Key, value: impl Into<String>) {
-        self.0.push((key, value.into()));
+    /// Adds a field, cut where it is too long; the first of a key counts.
+    pub(super) fn set(&mut self, key: Key, value: fmt::Arguments<'_>) {
+        if self.ends.is_empty() {
+            self.values.reserve(USUAL_VALUES);
+            self.ends.reserve(USUAL_FIELDS);
+        }
+        escape::add_bounded(&mut self.values, MAX_TEXT, value);
+        self.ends.push((key, self.values.len()));
     }
 
     /// The value of a key, when it is known.
@@ -87,7 +108,12 @@ impl Fields {
 
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &str)> {
-        self.0.iter().map(|(key, value)| (*key, value.as_str()))
+        let mut begin = 0;
+        self.ends.iter().map(move |&(key, end)| {
+            let value = self.values.get(begin..end).unwrap_or_default();
+            begin = end;
+            (key, value)
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     capture::Capture,
     command::{self, Head},
     render, sasl,
+    secrets::contains,
     seen::{Content, Shown},
 };
 use crate::relay::{self, Kind};
@@ -36,10 +37,10 @@ pub(super) fn command(
 ) -> (Shown, Learnt) {
     let Some(head) = command::head(capture.first_line()) else { return withhold_all(capture) };
     if head.is("LOGIN") {
-        return login(capture, &head);
+        return login(capture, &head, max_body.is_some());
     }
     if head.is("AUTHENTICATE") {
-        return authenticate(capture, &head);
+        return authenticate(capture, &head, max_body.is_some());
     }
     let harmless = if authenticated {
         let shown = capture.elided(max_body.unwrap_or(0));
@@ -71,7 +72,7 @@ pub(super) fn sasl_response(capture: &Capture, first: Option<&'static str>) -> (
 /// The line that ends IDLE.
 pub(super) fn idle_done(capture: &Capture, max_body: Option<usize>) -> (Shown, Learnt) {
     if relay::line_content(capture.kept()).eq_ignore_ascii_case(b"DONE") {
-        let name = Some("DONE".to_owned());
+        let name = Some("DONE".into());
         return (
             Shown { tag: None, name, content: Content::of(capture, max_body) },
             Learnt::default(),
@@ -96,16 +97,21 @@ pub(super) fn reveal(capture: &Capture, is_sasl: bool, max_body: Option<usize>) 
     }
 }
 
-fn login(capture: &Capture, head: &Head<'_>) -> (Shown, Learnt) {
+fn login(capture: &Capture, head: &Head<'_>, is_shown: bool) -> (Shown, Learnt) {
     let parsed = capture.verbatim().and_then(command::login);
     let user = parsed.as_ref().and_then(|login| str::from_utf8(&login.user.value).ok());
     let (Some(login), Some(user)) = (&parsed, user) else {
         let secrets = arguments(capture);
         return (withheld(capture, head), Learnt { login: true, secrets, ..Learnt::default() });
     };
-    let mut bytes = format!("{} {} ", head.tag, head.verb).into_bytes();
-    bytes.extend_from_slice(login.user.sent);
-    bytes.extend_from_slice(b" \"***\"\r\n");
+    let content = if is_shown {
+        let mut bytes = format!("{} {} ", head.tag, head.verb).into_bytes();
+        bytes.extend_from_slice(login.user.sent);
+        bytes.extend_from_slice(b" \"***\"\r\n");
+        Content::Whole { bytes, remark: None }
+    } else {
+        Content::Nothing
+    };
     let secrets = [login.password.sent.trim_ascii(), &login.password.value]
         .map(|secret| Zeroizing::new(unquoted(secret).to_vec()));
     let learnt = Learnt {
@@ -114,18 +120,23 @@ fn login(capture: &Capture, head: &Head<'_>) -> (Shown, Learnt) {
         awaits: None,
         secrets: secrets.into(),
     };
-    (named(head, Content::Whole { bytes, remark: None }), learnt)
+    (named(head, content), learnt)
 }
 
-fn authenticate(capture: &Capture, head: &Head<'_>) -> (Shown, Learnt) {
+fn authenticate(capture: &Capture, head: &Head<'_>, is_shown: bool) -> (Shown, Learnt) {
     let (name, rest) = command::word(head.arguments.strip_prefix(b" ").unwrap_or_default());
     let Some(mechanism) = sasl::mechanism(name) else {
         let secrets = arguments(capture);
         return (withheld(capture, head), Learnt { login: true, secrets, ..Learnt::default() });
     };
-    let bytes = format!("{} {} {mechanism}\r\n", head.tag, head.verb).into_bytes();
     let initial = rest.trim_ascii();
-    let content = |remark| Content::Whole { bytes, remark };
+    let content = |remark| {
+        if !is_shown {
+            return Content::Nothing;
+        }
+        let bytes = format!("{} {} {mechanism}\r\n", head.tag, head.verb).into_bytes();
+        Content::Whole { bytes, remark }
+    };
     if rest.is_empty() && !capture.is_cut() {
         let learnt = Learnt { login: true, awaits: Some(mechanism), ..Learnt::default() };
         return (named(head, content(None)), learnt);
@@ -197,14 +208,12 @@ fn is_harmless_before_login(head: &Head<'_>) -> bool {
 
 /// A mistyped LOGIN still has its password in it.
 fn mentions_login(line: &[u8]) -> bool {
-    ["LOGIN", "AUTHENTICATE"].iter().any(|verb| {
-        line.windows(verb.len()).any(|window| window.eq_ignore_ascii_case(verb.as_bytes()))
-    })
+    contains(line, b"LOGIN") || contains(line, b"AUTHENTICATE")
 }
 
 /// Whether the codec knows what it is. Takes its time: only asked when in doubt.
 fn decodes(command: &[u8]) -> bool {
-    render::decoded(Kind::Command { authenticated: true }, command, 0).is_some()
+    render::decodes(Kind::Command { authenticated: true }, command)
 }
 
 /// Nothing but the size.
@@ -219,11 +228,11 @@ fn withheld(capture: &Capture, head: &Head<'_>) -> Shown {
     let verb = head.verb.to_ascii_uppercase();
     let size = capture.line_size().saturating_sub((head.tag.len() + verb.len() + 2) as u64);
     let text = format!("{} {verb} <{size} bytes withheld>", head.tag);
-    Shown::instead(Some(head.tag.to_owned()), Some(verb), text)
+    Shown::instead(Some(head.tag.into()), Some(verb.into()), text)
 }
 
 fn named(head: &Head<'_>, content: Content) -> Shown {
-    Shown { tag: Some(head.tag.to_owned()), name: Some(head.name()), content }
+    Shown { tag: Some(head.tag.into()), name: Some(head.name()), content }
 }
 
 #[cfg(test)]

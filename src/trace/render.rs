@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Debug, Write as _},
-    panic::catch_unwind,
+    panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use imap_codec::{CommandCodec, GreetingCodec, IdleDoneCodec, ResponseCodec, decode::Decoder};
@@ -10,76 +10,90 @@ use imap_codec::{CommandCodec, GreetingCodec, IdleDoneCodec, ResponseCodec, deco
 use super::{
     escape,
     seen::{Content, Seen},
+    text::add_number,
 };
 use crate::relay::{Kind, Party};
 
-/// A message as it is shown.
-pub(super) struct Rendered<'a> {
-    /// What is said of it, on one line.
-    pub(super) text: &'a str,
-    /// The codec failed on it.
-    pub(super) is_undecoded: bool,
+/// Adds what is said of a message, on one line, to `line`. Says whether the codec failed on it.
+pub(super) fn render(line: &mut String, seen: &Seen) -> bool {
+    line.extend([party(seen.from), "→", party(seen.to), " "]);
+    Rendering { line, seen }.add_content()
 }
 
-/// Renders messages, one after the other, in one place.
-#[derive(Default)]
-pub(super) struct Renderer(String);
+struct Rendering<'a> {
+    line: &'a mut String,
+    seen: &'a Seen,
+}
 
-impl Renderer {
-    pub(super) fn render(&mut self, seen: &Seen) -> Rendered<'_> {
-        self.0.clear();
-        let (from, to) = (party(seen.from), party(seen.to));
-        self.add(format_args!("{from}→{to} "));
-        let is_undecoded = self.add_content(seen);
-        Rendered { text: &self.0, is_undecoded }
-    }
-
+impl Rendering<'_> {
     /// What there is to say of the message itself, and whether the codec failed on it.
-    fn add_content(&mut self, seen: &Seen) -> bool {
-        match &seen.shown.content {
-            Content::Nothing => self.add_summary(seen),
-            Content::Instead(text) => self.0.push_str(&escape::clean(text)),
-            Content::Revealed(bytes) => self.add_raw(seen, bytes),
+    fn add_content(&mut self) -> bool {
+        match &self.seen.shown.content {
+            Content::Nothing => self.add_summary(),
+            Content::Instead(text) => self.line.push_str(&escape::clean(text)),
+            Content::Revealed(bytes) => self.add_raw(bytes),
             Content::Cut(bytes) => {
-                self.add(format_args!("cut, {} bytes in all: ", seen.size));
-                self.add_raw(seen, bytes);
+                self.add(format_args!("cut, {} bytes in all: ", self.seen.size));
+                self.add_raw(bytes);
             }
             Content::Whole { bytes, remark } => {
-                let Some(text) = decoded(seen.kind, bytes, seen.bound) else {
-                    self.0.push_str("undecoded: ");
-                    self.add_raw(seen, bytes);
+                if !self.add_decoded(bytes) {
+                    self.line.push_str("undecoded: ");
+                    self.add_raw(bytes);
                     return true;
-                };
-                self.0.push_str(&escape::clean(&text));
+                }
                 if let Some(remark) = remark {
-                    self.add(format_args!(" ({remark})"));
+                    self.line.extend([" (", remark, ")"]);
                 }
             }
         }
         false
     }
 
-    fn add_raw(&mut self, seen: &Seen, bytes: &[u8]) {
-        let text = escape::bounded(seen.bound, format_args!("{}", escape::bytes(bytes)));
-        self.0.push_str(&text);
+    /// Says whether the codec can make sense of it.
+    fn add_decoded(&mut self, bytes: &[u8]) -> bool {
+        let begin = self.line.len();
+        let print = |message: &dyn Debug| {
+            escape::add_bounded(self.line, self.seen.bound, format_args!("{message:?}"));
+        };
+        let is_decoded = decode(self.seen.kind, bytes, print);
+        if is_decoded {
+            escape::clean_from(self.line, begin);
+        } else {
+            // The print may have come to an end by a panic.
+            self.line.truncate(begin);
+        }
+        is_decoded
     }
 
-    fn add_summary(&mut self, seen: &Seen) {
-        match (&seen.shown.tag, seen.shown.name.as_deref()) {
-            (Some(tag), Some(name)) => self.add(format_args!("{tag} {name}")),
-            (None, Some(name @ ("+" | "DONE"))) => self.0.push_str(name),
-            (None, Some(name)) => self.add(format_args!("* {name}")),
-            (_, None) => return self.add(format_args!("({} bytes)", seen.size)),
+    fn add_raw(&mut self, bytes: &[u8]) {
+        let text = escape::bytes(bytes);
+        escape::add_bounded(self.line, self.seen.bound, format_args!("{text}"));
+    }
+
+    fn add_summary(&mut self) {
+        let (seen, shown) = (self.seen, &self.seen.shown);
+        match (shown.tag.as_deref(), shown.name.as_deref()) {
+            (Some(tag), Some(name)) => self.line.extend([tag, " ", name]),
+            (None, Some(name @ ("+" | "DONE"))) => self.line.push_str(name),
+            (None, Some(name)) => self.line.extend(["* ", name]),
+            (_, None) => return self.add_counted("(", seen.size, " bytes)"),
         }
         if seen.count > 1 {
-            self.add(format_args!(", {} messages", seen.count));
+            self.add_counted(", ", seen.count, " messages");
         }
-        self.add(format_args!(" ({} bytes)", seen.size));
+        self.add_counted(" (", seen.size, " bytes)");
+    }
+
+    fn add_counted(&mut self, before: &str, count: u64, after: &str) {
+        self.line.push_str(before);
+        add_number(self.line, count);
+        self.line.push_str(after);
     }
 
     fn add(&mut self, text: fmt::Arguments<'_>) {
         // Writing to a String does not fail.
-        let _ = self.0.write_fmt(text);
+        let _ = self.line.write_fmt(text);
     }
 }
 
@@ -88,23 +102,29 @@ pub(super) fn is_of_client(kind: Kind) -> bool {
     matches!(kind, Kind::Command { .. } | Kind::SaslResponse | Kind::IdleDone)
 }
 
-/// The Debug print of the message; `None` when the codec cannot make sense of all of it.
-pub(super) fn decoded(kind: Kind, bytes: &[u8], bound: usize) -> Option<String> {
+/// Gives the message to `print`; false when the codec cannot make sense of all of it.
+fn decode(kind: Kind, bytes: &[u8], print: impl FnOnce(&dyn Debug)) -> bool {
+    fn whole<T>(decoded: Result<(&[u8], T), impl Sized>) -> Option<T> {
+        decoded.ok().filter(|(rest, _)| rest.is_empty()).map(|(_, message)| message)
+    }
+    let decode = || {
+        match kind {
+            Kind::Greeting => print(&whole(GreetingCodec::default().decode(bytes))?),
+            Kind::Command { .. } => print(&whole(CommandCodec::default().decode(bytes))?),
+            Kind::IdleDone => print(&whole(IdleDoneCodec::default().decode(bytes))?),
+            Kind::Response => print(&whole(ResponseCodec::default().decode(bytes))?),
+            // Never shown but as `Content::Instead` or `Content::Revealed`.
+            Kind::SaslResponse | Kind::SaslChallenge => return None,
+        }
+        Some(())
+    };
     // A panic of the codec must not cost more than the print of this message.
-    catch_unwind(|| match kind {
-        Kind::Greeting => print(GreetingCodec::default().decode(bytes).ok()?, bound),
-        Kind::Command { .. } => print(CommandCodec::default().decode(bytes).ok()?, bound),
-        Kind::IdleDone => print(IdleDoneCodec::default().decode(bytes).ok()?, bound),
-        Kind::Response => print(ResponseCodec::default().decode(bytes).ok()?, bound),
-        // Never shown but as `Content::Instead` or `Content::Revealed`.
-        Kind::SaslResponse | Kind::SaslChallenge => None,
-    })
-    .ok()
-    .flatten()
+    catch_unwind(AssertUnwindSafe(decode)).is_ok_and(|decoded| decoded.is_some())
 }
 
-fn print((rest, message): (&[u8], impl Debug), bound: usize) -> Option<String> {
-    rest.is_empty().then(|| escape::bounded(bound, format_args!("{message:?}")))
+/// Whether the codec can make sense of all of the message, and print it.
+pub(super) fn decodes(kind: Kind, bytes: &[u8]) -> bool {
+    decode(kind, bytes, |message| drop(format!("{message:?}")))
 }
 
 pub(super) fn party(party: Party) -> &'static str {
@@ -125,11 +145,9 @@ mod tests {
     fn rendered(kind: Kind, bytes: &[u8]) -> (String, bool) {
         let content = Content::Whole { bytes: bytes.to_vec(), remark: None };
         let shown = Shown { tag: None, name: None, content };
-        let mut renderer = Renderer::default();
-        // What was rendered before leaves nothing behind.
-        renderer.render(&message());
-        let seen = renderer.render(&Seen { kind, shown, ..message() });
-        (seen.text.to_owned(), seen.is_undecoded)
+        let mut line = String::new();
+        let is_undecoded = render(&mut line, &Seen { kind, shown, ..message() });
+        (line, is_undecoded)
     }
 
     #[test]
@@ -152,14 +170,15 @@ mod tests {
         let (text, _) = rendered(Kind::Greeting, greeting.as_bytes());
         assert!(!text.contains('\u{202e}'), "{text}");
         let shown = Shown::instead(None, None, "a\u{202e}b".to_owned());
-        let text = Renderer::default().render(&Seen { shown, ..message() }).text.to_owned();
-        assert_eq!(text, "server→proxy a\\u{202e}b");
+        let mut line = "before ".to_owned();
+        assert!(!render(&mut line, &Seen { shown, ..message() }));
+        assert_eq!(line, "before server→proxy a\\u{202e}b");
     }
 
     #[test]
     fn what_is_left_over_is_not_decoded() {
-        assert_eq!(decoded(Kind::IdleDone, b"DONE\r\nDONE\r\n", 99), None);
-        assert_eq!(decoded(Kind::IdleDone, b"DONE\r\n", 99).as_deref(), Some("IdleDone"));
-        assert_eq!(decoded(Kind::SaslResponse, b"DONE\r\n", 99), None);
+        assert!(!decodes(Kind::IdleDone, b"DONE\r\nDONE\r\n"));
+        assert!(decodes(Kind::IdleDone, b"DONE\r\n"));
+        assert!(!decodes(Kind::SaslResponse, b"DONE\r\n"));
     }
 }

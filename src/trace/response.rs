@@ -2,6 +2,8 @@
 //!
 //! All of it, unless it repeats what the client sent as a secret, or in the place of one.
 
+use smol_str::SmolStr;
+
 use super::{
     capture::Capture,
     command, sasl,
@@ -45,14 +47,14 @@ pub(super) fn response(
     };
     let size = size.saturating_sub(shown.len() as u64 + 1);
     let text = format!("{shown} <{size} bytes withheld>");
-    Shown::instead(tag.map(str::to_owned), Some(name.to_ascii_uppercase()), text)
+    Shown::instead(tag.map(SmolStr::new), Some(relay::upper_case(name).into()), text)
 }
 
 /// A server's `+ ...` within AUTHENTICATE.
 pub(super) fn challenge(capture: &Capture) -> Shown {
     let withheld = capture.line_size().saturating_sub(2);
     let text = format!("+ SASL challenge <{withheld} bytes withheld>");
-    Shown::instead(None, Some("+".to_owned()), text)
+    Shown::instead(None, Some("+".into()), text)
 }
 
 /// The same, with the secrets in it.
@@ -64,22 +66,23 @@ pub(super) fn reveal(capture: &Capture, is_sasl: bool, max_body: Option<usize>) 
     })
 }
 
-/// Whether `line` begins data of that name, with a space or the line's end after it.
+/// Whether `line` begins data of a name, which has a blank before and after it here. A space or the
+/// line's end is to follow it.
 #[inline]
 pub(super) fn is_data_of(line: &[u8], name: &[u8]) -> bool {
-    let Some(mut rest) = line.strip_prefix(b"* ") else { return false };
-    let has_number = matches!(rest, [b'0'..=b'9', ..]);
-    while let [b'0'..=b'9', after @ ..] = rest {
-        rest = after;
+    let Some(mut rest) = line.strip_prefix(b"*") else { return false };
+    if let [b' ', number @ ..] = rest
+        && let digits @ 1.. = number.iter().take_while(|byte| byte.is_ascii_digit()).count()
+    {
+        rest = number.split_at(digits).1;
     }
-    rest = match rest {
-        [b' ', after @ ..] => after,
-        _ if has_number => return false,
-        _ => rest,
-    };
+    // As servers write it.
+    if rest.starts_with(name) {
+        return true;
+    }
+    let name = name.trim_ascii_end();
     rest.split_at_checked(name.len()).is_some_and(|(word, rest)| {
-        (word == name || word.eq_ignore_ascii_case(name))
-            && matches!(rest, [b' ', ..] | b"\r\n" | b"\n")
+        word.eq_ignore_ascii_case(name) && matches!(rest, [b' ', ..] | b"\r\n" | b"\n")
     })
 }
 
@@ -119,8 +122,8 @@ impl<'a> Head<'a> {
     }
 
     fn shown(&self, content: Content) -> Shown {
-        let name = self.name.map(str::to_ascii_uppercase);
-        Shown { tag: self.tag.map(str::to_owned), name, content }
+        let name = self.name.map(|name| relay::upper_case(name).into());
+        Shown { tag: self.tag.map(SmolStr::new), name, content }
     }
 }
 

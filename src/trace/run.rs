@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{response, seen::Seen};
+use super::{beginning::Beginning, seen::Seen};
 
 /// How long after its first message a run is shown at the latest: what is shown is live.
-const LONGEST: Duration = Duration::from_millis(100);
+pub(super) const LONGEST: Duration = Duration::from_millis(100);
 
 /// Responses of one name that passed since anything else did. Each costs a comparison and two
 /// additions.
@@ -13,20 +13,21 @@ const LONGEST: Duration = Duration::from_millis(100);
 pub(super) struct Run {
     /// All of them, shown as one.
     seen: Box<Seen>,
+    beginning: Beginning,
     due: Instant,
 }
 
 impl Run {
     /// `first` must tell nothing but its name.
-    pub(super) fn new(first: Box<Seen>) -> Self {
-        Self { seen: first, due: Instant::now() + LONGEST }
+    pub(super) fn new(first: Seen) -> Self {
+        let beginning = Beginning::of(first.shown.name.as_deref().unwrap_or_default());
+        Self { seen: Box::new(first), beginning, due: Instant::now() + LONGEST }
     }
 
     /// Whether a message that begins with `line` is one more of them.
     #[inline]
     pub(super) fn goes_on_with(&self, line: &[u8]) -> bool {
-        let name = self.seen.shown.name.as_deref().unwrap_or_default();
-        response::is_data_of(line, name.as_bytes())
+        self.beginning.is_of(line)
     }
 
     /// One more, of so many bytes; it is the session's message number `seq`.
@@ -48,12 +49,12 @@ impl Run {
     /// The next one of the same name, of which nothing is complete yet.
     pub(super) fn anew(&self) -> Self {
         let seen = Seen { count: 0, size: 0, ..(*self.seen).clone() };
-        Self { seen: Box::new(seen), due: self.due }
+        Self { seen: Box::new(seen), beginning: self.beginning.clone(), due: self.due }
     }
 
     /// What there is to show.
-    pub(super) fn done(self) -> Option<Box<Seen>> {
-        (self.seen.count > 0).then_some(self.seen)
+    pub(super) fn done(self) -> Option<Seen> {
+        (self.seen.count > 0).then_some(*self.seen)
     }
 }
 
@@ -124,6 +125,20 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_cut_before_its_name_is_one_more() {
+        let mut bench = Bench::logged_in();
+        bench.server("* 1 FETCH (FLAGS ())\r\n");
+        for piece in ["* 2 FE", "TCH (FLAGS", " ())\r\n"] {
+            bench.tap.line(Party::Server, piece.as_bytes());
+        }
+        bench.tap.end(Party::Server, Party::Client, Kind::Response);
+        assert_eq!(
+            bench.lines()[2..],
+            ["3 user=\"bob\" server→client * FETCH, 2 messages (44 bytes)"]
+        );
+    }
+
+    #[test]
     fn one_alone_is_shown_as_ever_once_it_is_due() {
         let mut bench = Bench::logged_in();
         assert_eq!(bench.tap.due(), None);
@@ -169,6 +184,7 @@ mod tests {
             &["* 1 FETCH (FLAGS ())\r\n"][..],
             &["* 22 FETCH (FLAGS", " ())\r\n"],
             &["* 3 FE", "TCH (FLAGS ())\r\n"],
+            &["* 3 FE", "TCHED (FLAGS ())\r\n"],
             &["* 4 fetch\r\n"],
             &["* LIST () \"/\" INBOX\r\n"],
             &["*  LIST\n"],

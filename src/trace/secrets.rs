@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use memchr::memchr2_iter;
 use zeroize::Zeroizing;
 
 /// As much of each secret as is kept, in bytes: enough to know it again, even cut short.
@@ -65,8 +66,12 @@ impl Secrets {
 }
 
 /// Without case: servers like to repeat a command in capitals.
-fn contains(data: &[u8], secret: &[u8]) -> bool {
-    data.windows(secret.len().max(1)).any(|window| window.eq_ignore_ascii_case(secret))
+pub(super) fn contains(data: &[u8], secret: &[u8]) -> bool {
+    let Some(first) = secret.first() else { return false };
+    memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), data).any(|at| {
+        let found = data.get(at..).and_then(|data| data.get(..secret.len()));
+        found.is_some_and(|found| found.eq_ignore_ascii_case(secret))
+    })
 }
 
 #[cfg(test)]

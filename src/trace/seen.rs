@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
+use smol_str::SmolStr;
+
 use super::{capture::Capture, session_id::SessionId};
 use crate::relay::{Kind, Party};
 
@@ -17,7 +19,7 @@ pub struct SessionContext {
     /// The subject of its certificate, if it showed one: see [`client_subject`](super::client_subject).
     pub client_subject: Option<Arc<str>>,
     /// The server as the config names it, `host:port`.
-    pub server: String,
+    pub server: Arc<str>,
 }
 
 /// What the writer needs to show a message, or several in a row.
@@ -43,9 +45,9 @@ pub(super) struct Seen {
 /// What may be shown of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shown {
-    pub(super) tag: Option<String>,
+    pub(super) tag: Option<SmolStr>,
     /// Of the command or the response, in upper case.
-    pub(super) name: Option<String>,
+    pub(super) name: Option<SmolStr>,
     pub(super) content: Content,
 }
 
@@ -66,7 +68,7 @@ pub(super) enum Content {
 
 impl Shown {
     /// `text` in place of the message.
-    pub(super) fn instead(tag: Option<String>, name: Option<String>, text: String) -> Self {
+    pub(super) fn instead(tag: Option<SmolStr>, name: Option<SmolStr>, text: String) -> Self {
         Self { tag, name, content: Content::Instead(text) }
     }
 }
@@ -119,7 +121,7 @@ pub(super) fn context() -> SessionContext {
         session: SessionId::next(),
         client: ([192, 0, 2, 1], 4711).into(),
         client_subject: None,
-        server: "imap.example.org:993".to_owned(),
+        server: "imap.example.org:993".into(),
     }
 }
 
@@ -138,6 +140,6 @@ pub(super) fn message() -> Seen {
         kind: Kind::Response,
         size: 42,
         bound: 20,
-        shown: Shown { tag: None, name: Some("FETCH".to_owned()), content: Content::Nothing },
+        shown: Shown { tag: None, name: Some("FETCH".into()), content: Content::Nothing },
     }
 }

@@ -1,12 +1,10 @@
 //! Where records go: the journal, or lines of text.
 
 use std::{
-    env,
-    fmt::{Display, Write as _},
-    fs,
+    borrow::Cow,
+    env, fs,
     io::{self, Write},
     os::unix::fs::MetadataExt,
-    time::SystemTime,
 };
 
 use tracing::Level;
@@ -15,8 +13,9 @@ use super::{
     escape,
     journal::Journal,
     record::{Key, Record},
-    render::Renderer,
+    render::render,
     seen::Seen,
+    text::{Clock, add_number},
 };
 
 /// Writes what is seen. May take its time, must not fail: there is nobody left to tell.
@@ -58,7 +57,7 @@ pub(super) struct Lines<W> {
     out: W,
     /// Not yet written.
     waiting: String,
-    renderer: Renderer,
+    clock: Clock,
 }
 
 /// Bytes of lines that are written at once, roughly.
@@ -66,7 +65,7 @@ const AT_ONCE: usize = 64 * 1024;
 
 impl<W: Write> Lines<W> {
     pub(super) fn to(out: W) -> Self {
-        Self { out, waiting: String::new(), renderer: Renderer::default() }
+        Self { out, waiting: String::new(), clock: Clock::default() }
     }
 
     fn end_line(&mut self) {
@@ -80,23 +79,27 @@ impl<W: Write> Lines<W> {
         // Whoever closed stderr does not want to know.
         let _ = self.out.write_all(self.waiting.as_bytes()).and_then(|()| self.out.flush());
         self.waiting.clear();
+        // Of one large message not all its room.
+        self.waiting.shrink_to(2 * AT_ONCE);
     }
 }
 
-// Writing to a String does not fail.
 impl<W: Write + Send> Sink for Lines<W> {
     fn write(&mut self, record: &Record) {
-        let (time, message) = (time(record.time), escape::clean(&record.message));
-        let _ = write!(self.waiting, "{time} {} {message}", record.level);
+        self.clock.add(&mut self.waiting, record.time);
+        let message = escape::clean(&record.message);
+        self.waiting.extend([" ", record.level.as_str(), " ", &message]);
         record.fields.iter().for_each(|(key, value)| append(&mut self.waiting, key, value));
         self.end_line();
     }
 
     fn show(&mut self, seen: &Seen) {
         let context = &*seen.context;
-        let (time, service) = (time(seen.time), escape::clean(&context.service));
-        let (session, seq) = (context.session, seen.seq);
-        let _ = write!(self.waiting, "{time} TRACE [{service}] {session} #{seq}");
+        self.clock.add(&mut self.waiting, seen.time);
+        self.waiting.extend([" TRACE [", &escape::clean(&context.service), "] "]);
+        context.session.add_to(&mut self.waiting);
+        self.waiting.push_str(" #");
+        add_number(&mut self.waiting, seen.seq);
         // Who it is, by certificate and by login.
         if let Some(subject) = &context.client_subject {
             append(&mut self.waiting, Key::ClientSubject, subject);
@@ -105,7 +108,7 @@ impl<W: Write + Send> Sink for Lines<W> {
             append(&mut self.waiting, Key::User, user);
         }
         self.waiting.push(' ');
-        self.waiting.push_str(self.renderer.render(seen).text);
+        render(&mut self.waiting, seen);
         self.end_line();
     }
 
@@ -116,17 +119,18 @@ impl<W: Write + Send> Sink for Lines<W> {
     }
 }
 
-fn time(time: SystemTime) -> impl Display {
-    humantime::format_rfc3339_millis(time)
-}
-
 fn append(line: &mut String, key: Key, value: &str) {
-    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-    let _ = write!(line, " {}=\"{}\"", key.label(), escape::clean(&value));
+    let mut value = Cow::Borrowed(value);
+    if value.bytes().any(|byte| matches!(byte, b'\\' | b'"')) {
+        value = value.replace('\\', "\\\\").replace('"', "\\\"").into();
+    }
+    line.extend([" ", key.label(), "=\"", &escape::clean(&value), "\""]);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::{
         super::{SessionContext, record::Fields, seen::message},
         *,
@@ -142,10 +146,10 @@ mod tests {
     #[test]
     fn a_record_is_one_line() {
         let mut fields = Fields::default();
-        fields.set(Key::Service, "Insecure to \"TLS\"");
-        fields.set(Key::Session, "abc-1");
-        fields.set(Key::ClientSubject, "CN=a\\,b");
-        fields.set(Key::User, "bob\n");
+        fields.set(Key::Service, format_args!("Insecure to \"TLS\""));
+        fields.set(Key::Session, format_args!("abc-1"));
+        fields.set(Key::ClientSubject, format_args!("CN=a\\,b"));
+        fields.set(Key::User, format_args!("bob\n"));
         let message = "hello\r\nERROR".to_owned();
         let record = Record { time: SystemTime::UNIX_EPOCH, level: Level::WARN, message, fields };
         assert_eq!(

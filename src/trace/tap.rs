@@ -6,10 +6,13 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use smol_str::SmolStr;
+
 use super::{
     TraceHandle,
     capture::{ALL_LITERALS, Capture, Keep},
     login::Login,
+    losses::Losses,
     queue::{Item, Queue},
     redact::{self, Learnt},
     response,
@@ -41,6 +44,7 @@ pub struct SessionTap {
     proxy: Capture,
     under_way: UnderWay,
     run: Option<Run>,
+    losses: Losses,
     login: Login,
 }
 
@@ -71,6 +75,7 @@ impl SessionTap {
             proxy: Capture::default(),
             under_way: UnderWay::default(),
             run: None,
+            losses: Losses::default(),
             login: Login::default(),
         }
     }
@@ -119,6 +124,17 @@ impl SessionTap {
         !matches!(self.under_way, UnderWay::Copied)
     }
 
+    /// Shows the run, which ends; the message under way may be the first of another.
+    fn show_run(&mut self) {
+        let next = match self.under_way {
+            UnderWay::Counted(_) => self.run.as_ref().map(Run::anew),
+            _ => None,
+        };
+        if let Some(seen) = mem::replace(&mut self.run, next).and_then(Run::done) {
+            self.queue.push(Item::Message(seen));
+        }
+    }
+
     fn capture(&mut self, from: Party) -> &mut Capture {
         match from {
             Party::Client => &mut self.client,
@@ -129,15 +145,22 @@ impl SessionTap {
 
     /// Shows the message that was copied, or holds it back as the first of a run.
     fn copied(&mut self, from: Party, to: Party, kind: Kind) {
-        self.show();
+        // It may have come in pieces, the first of which did not hold its name.
+        let one_more =
+            |run: &&mut Run| from == Party::Server && run.goes_on_with(self.server.first_line());
+        if let Some(run) = self.run.as_mut().filter(one_more) {
+            run.add(self.server.size(), self.seq);
+            return self.server.clear();
+        }
+        self.show_run();
         let mut capture = mem::take(self.capture(from));
         let (shown, size) = (self.shown(&capture, kind), capture.size());
         capture.clear();
         *self.capture(from) = capture;
         if self.queue.is_overrun() {
-            return self.queue.lose(1);
+            return self.losses.add(&self.queue);
         }
-        let seen = Box::new(Seen {
+        let seen = Seen {
             time: SystemTime::now(),
             context: Arc::clone(&self.context),
             user: self.login.user.clone(),
@@ -149,7 +172,7 @@ impl SessionTap {
             size,
             bound: TEXT + self.options.max_body.min(ALL_LITERALS),
             shown,
-        });
+        };
         if self.may_begin_run(&seen) {
             self.run = Some(Run::new(seen));
         } else {
@@ -161,7 +184,7 @@ impl SessionTap {
     /// data for a client that is logged in, and whose secrets the server has no more to be heard
     /// repeating.
     fn may_begin_run(&self, seen: &Seen) -> bool {
-        let is_data = |name: &String| name != "+" && !response::is_status(name.as_bytes());
+        let is_data = |name: &SmolStr| name != "+" && !response::is_status(name.as_bytes());
         self.options.level == TraceLevel::Summary
             && (seen.from, seen.to, seen.kind) == (Party::Server, Party::Client, Kind::Response)
             && self.login.authenticated
@@ -244,6 +267,11 @@ impl Tap for SessionTap {
                 run.add(line.len() as u64, self.seq);
             }
             None if is_first && is_off => {}
+            None if is_first && self.queue.is_overrun() => {
+                self.seq += 1;
+                self.login.heard(kind);
+                self.losses.add(&self.queue);
+            }
             _ => {
                 self.line(from, line);
                 self.end(from, to, kind);
@@ -262,9 +290,9 @@ impl Tap for SessionTap {
             // Data of a server that the client is logged in to goes to the client, whatever its name.
             (UnderWay::Counted(size), Some(run)) => run.add(size, self.seq),
             (UnderWay::Lost, _) => {
-                self.show();
+                self.show_run();
                 self.login.heard(kind);
-                self.queue.lose(1);
+                self.losses.add(&self.queue);
             }
             _ => self.copied(from, to, kind),
         }
@@ -290,18 +318,13 @@ impl Tap for SessionTap {
     }
 
     fn due(&self) -> Option<Instant> {
-        self.run.as_ref().and_then(Run::due)
+        let of_run = self.run.as_ref().and_then(Run::due);
+        [of_run, self.losses.due()].into_iter().flatten().min()
     }
 
     fn show(&mut self) {
-        // The message under way may be the first of another run.
-        let next = match self.under_way {
-            UnderWay::Counted(_) => self.run.as_ref().map(Run::anew),
-            _ => None,
-        };
-        if let Some(seen) = mem::replace(&mut self.run, next).and_then(Run::done) {
-            self.queue.push(Item::Message(seen));
-        }
+        self.losses.tell(&self.queue);
+        self.show_run();
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Guard, SessionTap, TraceHandle, is_ours,
     queue::{Item, Next, Queue},
-    render::Renderer,
+    render::render,
     seen::context,
     start_to,
 };
@@ -205,7 +205,11 @@ fn written(queue: &Queue) -> Vec<String> {
         Next::End => panic!("nobody closed it"),
     }
     let message = |item| match item {
-        Item::Message(seen) => Renderer::default().render(&seen).text.to_owned(),
+        Item::Message(seen) => {
+            let mut line = String::new();
+            render(&mut line, &seen);
+            line
+        }
         Item::Line(record) => record.message,
     };
     batch.drain(..).map(message).collect()
@@ -222,6 +226,7 @@ fn while_nothing_can_be_shown_users_and_secrets_are_learnt_all_the_same() {
         client(&mut tap, "A1 LOGIN bob hunter2\r\n", BEFORE);
         assert!(queue.is_overrun());
         assert_eq!(written(&queue).len(), 1);
+        tap.show();
         assert_eq!(written(&queue), ["2 lost"]);
         server(&mut tap, "A1 NO hunter2?\r\n");
         assert_eq!(written(&queue), ["server→client A1 NO <8 bytes withheld>"]);
@@ -232,6 +237,9 @@ fn while_nothing_can_be_shown_users_and_secrets_are_learnt_all_the_same() {
         (0..3).for_each(|_| server(&mut tap, "* 1 EXISTS\r\n"));
         assert!(queue.is_overrun() && tap.user() == Some("bob"));
         assert_eq!(written(&queue).len(), 1);
+        assert!(tap.due().is_some());
+        tap.show();
+        assert_eq!(tap.due(), None);
         assert_eq!(written(&queue), ["5 lost"]);
     }
 }
@@ -250,6 +258,7 @@ fn a_message_is_shown_or_lost_as_a_whole() {
     tap.line(Party::Server, b"UID 7)\r\n");
     tap.end(Party::Server, Party::Client, Kind::Response);
     tap.line(Party::Server, b"* 2 FETCH (");
+    tap.show();
     assert_eq!(written(&queue).len(), 1);
     assert_eq!(written(&queue), ["2 lost"]);
     tap.line(Party::Server, b"UID 8)\r\n");

@@ -13,10 +13,15 @@ pub(super) fn run(queue: &Queue, sink: &mut dyn Sink) {
     let mut batch = Vec::new();
     loop {
         match queue.next(&mut batch) {
-            Next::Write => batch.drain(..).for_each(|item| match item {
-                Item::Line(record) => sink.write(&record),
-                Item::Message(seen) => sink.show(&seen),
-            }),
+            Next::Write => {
+                for item in &batch {
+                    match item {
+                        Item::Line(record) => sink.write(record),
+                        Item::Message(seen) => sink.show(seen),
+                    }
+                }
+                batch.clear();
+            }
             Next::Tell(lost) => sink.write(&loss(lost)),
             Next::End => break,
         }

@@ -26,8 +26,14 @@ fail() {
 # Arguments: command, Debian package
 need() {
   command -v "$1" >/dev/null && return
-  { apt-get update -q && apt-get install -q -y --no-install-recommends "$2"; } >/dev/null 2>&1 ||
-    fail "$1 is missing, and its package $2 cannot be installed"
+  mkdir -p "$trees"
+  # Several may come at once; the first one installs.
+  {
+    flock 8
+    command -v "$1" >/dev/null ||
+      { apt-get update -q && apt-get install -q -y --no-install-recommends "$2"; } >/dev/null 2>&1 ||
+      fail "$1 is missing, and its package $2 cannot be installed"
+  } 8>"$trees/install.lock"
 }
 
 # Prints the tree of the release, which it builds the first time.
