@@ -79,8 +79,8 @@ impl Watched {
             Kind::SaslChallenge => {}
             // A server that makes up a password is none of ours; one that echoes it is.
             Kind::Greeting | Kind::Response => {
-                let echo = !forms.is_empty() && forms.iter().all(|form| self.sent.contains(form));
-                self.exempt |= message.from == Party::Server && !echo;
+                let made_up = is_in(&without(&bytes, &self.sent), self.secret);
+                self.exempt |= message.from == Party::Server && made_up;
             }
         }
     }
@@ -88,14 +88,35 @@ impl Watched {
 
 /// The forms in a message, each of them as a word. What is glued to another word is another secret.
 fn forms_in(message: &[u8], forms: &[String]) -> Vec<String> {
-    let is_in = |form: &&String| {
-        message.windows(form.len()).enumerate().any(|(at, part)| {
-            let before = &message[..at];
-            let before = before.strip_suffix(b"\"").unwrap_or(before);
-            part == form.as_bytes() && matches!(before.last(), None | Some(b' ' | b'\n'))
-        })
-    };
+    let is_in = |form: &&String| (0..message.len()).any(|at| is_word_at(message, at, form));
     forms.iter().filter(is_in).cloned().collect()
+}
+
+/// The message with a blank for each of these words.
+fn without(message: &[u8], words: &[String]) -> Vec<u8> {
+    let (mut rest, mut at) = (Vec::new(), 0);
+    while at < message.len() {
+        // The longest, for one may begin like another.
+        let found =
+            words.iter().filter(|word| is_word_at(message, at, word)).map(String::len).max();
+        match found {
+            Some(length @ 1..) => {
+                rest.push(b' ');
+                at += length;
+            }
+            _ => {
+                rest.push(message[at]);
+                at += 1;
+            }
+        }
+    }
+    rest
+}
+
+fn is_word_at(message: &[u8], at: usize, word: &str) -> bool {
+    let (before, here) = message.split_at(at);
+    let before = before.strip_suffix(b"\"").unwrap_or(before);
+    here.starts_with(word.as_bytes()) && matches!(before.last(), None | Some(b' ' | b'\n'))
 }
 
 /// Whether a secret in this command stands where a credential may, or could by mistake.

@@ -21,14 +21,17 @@ pub(super) fn response(
 ) -> Shown {
     let head = Head::read(capture.first_line());
     let kept = capture.kept();
+    // Of a secret, too, only a part may be left out.
+    let is_partial = max_body.is_some() && capture.verbatim().is_none();
     let echo = !secrets.is_empty()
         && if head.is_status {
             secrets.in_data(kept)
                 || secrets.in_text(head.text)
                 || sasl::encoded_in(kept).any(|decoded| secrets.in_data(&decoded))
                 || capture.is_cut()
+                || is_partial
         } else {
-            !authenticated && secrets.in_data(kept)
+            !authenticated && (is_partial || secrets.in_data(kept))
         };
     if !echo && !head.tag.is_some_and(|tag| secrets.in_word(tag.as_bytes())) {
         return head.shown(Content::of(capture, max_body));
@@ -130,7 +133,11 @@ impl<'a> Head<'a> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{capture::captured, redact, seen::text},
+        super::{
+            capture::{Keep, captured},
+            redact,
+            seen::text,
+        },
         *,
     };
 
@@ -183,6 +190,30 @@ mod tests {
             ("A1 AUTHENTICATE hunter2\r\n", "A1 NO hunter2?\r\n", "A1 NO <8 bytes withheld>"),
         ] {
             assert_eq!(after(client, server), expected, "{client:?} {server:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_of_which_a_part_is_left_out_is_still_one() {
+        let mut secrets = Secrets::default();
+        secrets.add(b"AGJvYgBodW50ZXIy");
+        let keep = Keep { lines: 100, literal: 0 };
+        let capture = |line: &[u8]| {
+            let mut capture = Capture::default();
+            capture.line(line, keep);
+            capture.literal(5);
+            capture.literal_bytes(b"AGJvY", keep);
+            capture.line(b"gBodW50ZXIy\r\n", keep);
+            capture
+        };
+        let (data, nonsense) = (capture(b"* X {5}\r\n"), capture(b"A1 X {5}\r\n"));
+        let shown = |capture, authenticated, secrets: &Secrets| {
+            text(&response(capture, authenticated, secrets, Some(0)))
+        };
+        assert_eq!(shown(&data, false, &secrets), "* X <21 bytes withheld>");
+        assert_eq!(shown(&nonsense, false, &secrets), "<26 bytes withheld>");
+        for plain in [shown(&data, true, &secrets), shown(&nonsense, false, &Secrets::default())] {
+            assert!(plain.contains("<5 bytes>gBodW50ZXIy"), "{plain}");
         }
     }
 

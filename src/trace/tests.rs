@@ -125,6 +125,7 @@ fn messages_in_full_are_decoded() {
     let mut bench = Bench::new(TraceLevel::Full, 5, false);
     bench.client("A1 LOGIN bob hunter2\r\n", BEFORE);
     bench.client("A2 AUTHENTICATE PLAIN AGJvYgBodW50ZXIy\r\n", BEFORE);
+    bench.tap.authenticated();
     bench.tap.line(Party::Server, b"* 1 FETCH (BODY[] {11}\r\n");
     bench.tap.literal(Party::Server, 11);
     bench.tap.literal_bytes(Party::Server, b"Hello world");
@@ -140,8 +141,10 @@ fn messages_in_full_are_decoded() {
     );
     assert!(lines[1].ends_with("(initial response of 16 bytes withheld)"), "{}", lines[1]);
     assert!(lines[2].contains("Hello<+6 bytes>"), "{}", lines[2]);
-    assert_eq!(lines[3], "4 server→client undecoded: * X-UNKNOWN \\u{1b}[31m(\\r\\n");
-    assert!(lines[4].starts_with("5 client→server cut, 10010 bytes in all: A3 NOOP xxx"));
+    assert_eq!(lines[3], "4 user=\"bob\" server→client undecoded: * X-UNKNOWN \\u{1b}[31m(\\r\\n");
+    assert!(
+        lines[4].starts_with("5 user=\"bob\" client→server cut, 10010 bytes in all: A3 NOOP xxx")
+    );
     assert!(lines[4].ends_with("… (+4091 bytes)") && lines[4].len() < 4300);
     assert!(!lines.concat().contains("hunter2") && !lines.concat().contains("AGJvYg"));
 }
