@@ -42,13 +42,22 @@ impl<T: Tap> Relay<T> {
         if !self.is_before_message() || !line::begins_data(input) {
             return passed;
         }
+        let looked_at = self.tap.looks_at_data();
+        let mut unseen = 0;
         for end in line::ends(input) {
             let line = input.get(passed..=end).unwrap_or_default();
             if !line::is_plain_data(line) {
                 break;
             }
-            self.tap.message(Party::Server, Party::Client, Kind::Response, line);
+            if looked_at {
+                self.tap.message(Party::Server, Party::Client, Kind::Response, line);
+            } else {
+                unseen += 1;
+            }
             passed = end + 1;
+        }
+        if unseen > 0 {
+            self.tap.unseen(unseen);
         }
         passed
     }

@@ -57,6 +57,13 @@ pub trait Tap {
         self.line(from, line);
         self.end(from, to, kind);
     }
+    /// Whether data for the client is looked at, while no message of the server is under way. Where it is not,
+    /// whole messages may be told of by [`unseen`](Tap::unseen).
+    fn looks_at_data(&self) -> bool {
+        true
+    }
+    /// So many messages of the server passed to the client that nobody looks at.
+    fn unseen(&mut self, _messages: u64) {}
     /// The server accepted the credentials that the last LOGIN or AUTHENTICATE carried.
     fn authenticated(&mut self);
     /// Capabilities that were taken out of a list. Called once per name and session, for the first
@@ -72,6 +79,9 @@ pub trait Tap {
 
 /// Sees nothing.
 impl Tap for () {
+    fn looks_at_data(&self) -> bool {
+        false
+    }
     fn line(&mut self, _: Party, _: &[u8]) {}
     fn literal(&mut self, _: Party, _: u64) {}
     fn literal_bytes(&mut self, _: Party, _: &[u8]) {}

@@ -16,14 +16,14 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// One more.
+    /// So many more.
     #[inline]
-    pub(super) fn add(&mut self, queue: &Queue) {
-        self.count += 1;
-        if self.count == 1 {
-            self.due = Some(Instant::now() + LONGEST);
-        } else if self.count == AT_ONCE {
+    pub(super) fn add(&mut self, messages: u64, queue: &Queue) {
+        self.count += messages;
+        if self.count >= AT_ONCE {
             self.tell(queue);
+        } else {
+            self.due.get_or_insert_with(|| Instant::now() + LONGEST);
         }
     }
 
@@ -34,8 +34,10 @@ impl Losses {
 
     /// Tells the queue.
     pub(super) fn tell(&mut self, queue: &Queue) {
-        if self.due.take().is_some() {
-            queue.lose(std::mem::take(&mut self.count));
+        self.due = None;
+        let count = std::mem::take(&mut self.count);
+        if count > 0 {
+            queue.lose(count);
         }
     }
 }
@@ -56,14 +58,14 @@ mod tests {
         };
         let mut losses = Losses::default();
         assert_eq!(losses.due(), None);
-        (0..AT_ONCE).for_each(|_| losses.add(&queue));
+        (0..AT_ONCE).for_each(|_| losses.add(1, &queue));
         assert_eq!(told(), AT_ONCE);
         assert_eq!(losses.due(), None);
-        (0..=AT_ONCE).for_each(|_| losses.add(&queue));
+        losses.add(AT_ONCE - 1, &queue);
         assert!(losses.due().is_some_and(|due| due <= Instant::now() + LONGEST));
         losses.tell(&queue);
         losses.tell(&queue);
-        assert_eq!(told(), AT_ONCE + 1);
+        assert_eq!(told(), AT_ONCE - 1);
         assert_eq!(losses.due(), None);
     }
 }

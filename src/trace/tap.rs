@@ -158,7 +158,7 @@ impl SessionTap {
         capture.clear();
         *self.capture(from) = capture;
         if self.queue.is_overrun() {
-            return self.losses.add(&self.queue);
+            return self.losses.add(1, &self.queue);
         }
         let seen = Seen {
             time: SystemTime::now(),
@@ -259,23 +259,28 @@ impl Tap for SessionTap {
 
     #[inline]
     fn message(&mut self, from: Party, to: Party, kind: Kind, line: &[u8]) {
-        let is_off = self.is_off();
         let is_first = from == Party::Server && matches!(self.under_way, UnderWay::Nothing);
         match &mut self.run {
             Some(run) if is_first && run.goes_on_with(line) => {
                 self.seq += 1;
                 run.add(line.len() as u64, self.seq);
             }
-            None if is_first && is_off => {}
-            None if is_first && self.queue.is_overrun() => {
-                self.seq += 1;
-                self.login.heard(kind);
-                self.losses.add(&self.queue);
-            }
             _ => {
                 self.line(from, line);
                 self.end(from, to, kind);
             }
+        }
+    }
+
+    fn looks_at_data(&self) -> bool {
+        !self.is_off() && (self.run.is_some() || !self.queue.is_overrun())
+    }
+
+    fn unseen(&mut self, messages: u64) {
+        if !self.is_off() {
+            self.seq += messages;
+            self.login.heard(Kind::Response);
+            self.losses.add(messages, &self.queue);
         }
     }
 
@@ -292,7 +297,7 @@ impl Tap for SessionTap {
             (UnderWay::Lost, _) => {
                 self.show_run();
                 self.login.heard(kind);
-                self.losses.add(&self.queue);
+                self.losses.add(1, &self.queue);
             }
             _ => self.copied(from, to, kind),
         }
