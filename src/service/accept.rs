@@ -2,9 +2,12 @@
 
 use std::{convert::Infallible, future::poll_fn, io, net::SocketAddr, time::Duration};
 
-use tokio::{net::TcpStream, runtime::Handle, time::sleep};
+use tokio::{net::TcpStream, time::sleep};
 
-use super::{listen::Socket, workers::Workers};
+use super::{
+    listen::Socket,
+    workers::{Worker, Workers},
+};
 
 /// The wait after a failure that only time mends; doubles up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
@@ -25,14 +28,14 @@ enum Failure {
 pub(super) async fn run(
     Socket { address, listener, .. }: &Socket,
     workers: &Workers,
-    serve: impl Fn(TcpStream, SocketAddr, &Handle),
+    serve: impl Fn(TcpStream, SocketAddr, &Worker),
 ) -> Infallible {
     let mut pause = SHORTEST_PAUSE;
     loop {
         let accepted = poll_fn(|cx| {
             let worker = workers.least_busy();
             // The connection belongs to the runtime that is entered.
-            let _there = worker.enter();
+            let _there = worker.runtime.enter();
             listener.poll_accept(cx).map_ok(|(socket, client)| (socket, client, worker))
         });
         match accepted.await {
@@ -95,7 +98,7 @@ fn classify(error: &io::Error) -> Failure {
 mod tests {
     use std::{io::Write, net, sync::mpsc};
 
-    use tokio::io::AsyncReadExt;
+    use tokio::{io::AsyncReadExt, runtime::Handle};
 
     use super::{super::listen, *};
 
@@ -103,12 +106,12 @@ mod tests {
     fn clients_live_where_they_are_sent_to() {
         let workers = Workers::start_some(2).unwrap();
         let socket = listen(&[([127, 0, 0, 1], 0).into()], &workers).unwrap();
-        let (address, acceptor) = (socket.address, socket.worker.clone());
+        let (address, acceptor) = (socket.address, socket.worker.runtime.clone());
         let (sender, heard) = mpsc::channel();
         acceptor.spawn(async move {
-            let serve = |mut client: TcpStream, _, worker: &Handle| {
+            let serve = |mut client: TcpStream, _, worker: &Worker| {
                 let sender = sender.clone();
-                worker.spawn(async move {
+                worker.runtime.spawn(async move {
                     let byte = client.read_u8().await.unwrap();
                     sender.send((byte, Handle::current().id())).unwrap();
                     std::future::pending::<()>().await;

@@ -6,12 +6,9 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-use tokio::{
-    net::{TcpListener, TcpSocket, lookup_host},
-    runtime::Handle,
-};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
-use super::Workers;
+use super::workers::{Worker, Workers};
 use crate::config::HostPort;
 
 /// Connections that the kernel holds for us between two accepts.
@@ -23,14 +20,14 @@ pub struct Socket {
     pub address: SocketAddr,
     pub(super) listener: TcpListener,
     /// Who accepts from it.
-    pub(super) worker: Handle,
+    pub(super) worker: Worker,
 }
 
 impl Socket {
     /// Has the worker with the least to do accept from what is opened.
     fn open(workers: &Workers, open: impl FnOnce() -> io::Result<TcpListener>) -> io::Result<Self> {
         let worker = workers.least_busy();
-        let _there = worker.enter();
+        let _there = worker.runtime.enter();
         let listener = open()?;
         Ok(Self { address: listener.local_addr()?, listener, worker: worker.clone() })
     }

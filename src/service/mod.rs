@@ -12,11 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Handle;
-use tokio_util::{
-    sync::CancellationToken,
-    task::{AbortOnDropHandle, TaskTracker},
-};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     config,
@@ -29,6 +25,7 @@ use crate::{
 
 pub use listen::{Socket, adopt, covers, listen, resolve};
 pub use probe::unavailable;
+use workers::Worker;
 pub use workers::Workers;
 
 /// The sessions of all services.
@@ -36,13 +33,12 @@ pub use workers::Workers;
 pub struct Sessions {
     workers: Workers,
     tasks: TaskTracker,
-    stop: CancellationToken,
 }
 
 impl Sessions {
     /// None yet; they will live on these threads.
     pub fn new(workers: Workers) -> Self {
-        Self { workers, tasks: TaskTracker::new(), stop: CancellationToken::new() }
+        Self { workers, tasks: TaskTracker::new() }
     }
 
     /// The threads that they live on.
@@ -62,7 +58,7 @@ impl Sessions {
 
     /// Asks all to end as soon as no command is under way, and waits until they did.
     pub async fn stop(&self) {
-        self.stop.cancel();
+        self.workers.stop();
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -79,10 +75,10 @@ impl Listener {
     /// Takes in clients from now on, and has them served by `setup`.
     pub fn open(socket: Socket, setup: Arc<Setup>, sessions: Sessions) -> Self {
         let (socket, target) = (Arc::new(socket), Arc::new(ArcSwap::new(setup)));
-        let accepting = socket.worker.spawn({
+        let accepting = socket.worker.runtime.spawn({
             let (socket, target) = (Arc::clone(&socket), Arc::clone(&target));
             async move {
-                let serve = |client, from, worker: &Handle| {
+                let serve = |client, from, worker: &Worker| {
                     let setup = target.load_full();
                     let limit = setup.connections.in_service;
                     match setup.gate.admission.enter(&setup.service, limit) {
@@ -90,9 +86,9 @@ impl Listener {
                             session::hang_up(client, from, &refused, &setup);
                         }
                         entry => {
-                            let stop = sessions.stop.clone();
+                            let stop = worker.stop.clone();
                             let session = session::run(client, from, entry, setup, stop);
-                            sessions.tasks.spawn_on(session, worker);
+                            sessions.tasks.spawn_on(session, &worker.runtime);
                         }
                     }
                 };

@@ -3,6 +3,7 @@
 use std::{future::pending, io, sync::Arc, thread};
 
 use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
 
 /// Names of servers that are looked up at once, on threads of their own, by all workers together.
 const LOOKUPS: usize = 512;
@@ -10,7 +11,15 @@ const LOOKUPS: usize = 512;
 /// One thread for each core, and each with a runtime of its own. A session stays where it began: what
 /// wakes it takes no lock of other threads, and no other thread is woken to look for work.
 #[derive(Clone, Debug)]
-pub struct Workers(Arc<[Handle]>);
+pub struct Workers(Arc<[Worker]>);
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(super) struct Worker {
+    pub(super) runtime: Handle,
+    /// Asks its sessions to end. One of its own, for each session asks it with each of its turns.
+    pub(super) stop: CancellationToken,
+}
 
 impl Workers {
     /// As many as the process may use cores. They end with the process.
@@ -24,16 +33,21 @@ impl Workers {
     }
 
     /// The one with the fewest sessions, accept loops included.
-    pub(super) fn least_busy(&self) -> &Handle {
-        let busy = |worker: &&Handle| worker.metrics().num_alive_tasks();
+    pub(super) fn least_busy(&self) -> &Worker {
+        let busy = |worker: &&Worker| worker.runtime.metrics().num_alive_tasks();
         self.0.iter().min_by_key(busy).unwrap_or_else(|| unreachable!("there is always one core"))
+    }
+
+    /// Asks all sessions to end.
+    pub(super) fn stop(&self) {
+        self.0.iter().for_each(|worker| worker.stop.cancel());
     }
 }
 
-fn start(number: usize, lookups: usize) -> io::Result<Handle> {
+fn start(number: usize, lookups: usize) -> io::Result<Worker> {
     let runtime =
         Builder::new_current_thread().enable_all().max_blocking_threads(lookups).build()?;
-    let worker = runtime.handle().clone();
+    let worker = Worker { runtime: runtime.handle().clone(), stop: CancellationToken::new() };
     let name = format!("sessions-{number}");
     thread::Builder::new().name(name).spawn(move || runtime.block_on(pending::<()>()))?;
     Ok(worker)
@@ -47,10 +61,10 @@ mod tests {
     fn each_has_its_share() {
         let workers = Workers::start_some(3).unwrap();
         for _ in 0..7 {
-            workers.least_busy().spawn(pending::<()>());
+            workers.least_busy().runtime.spawn(pending::<()>());
         }
         let mut shares: Vec<_> =
-            workers.0.iter().map(|worker| worker.metrics().num_alive_tasks()).collect();
+            workers.0.iter().map(|worker| worker.runtime.metrics().num_alive_tasks()).collect();
         shares.sort_unstable();
         assert_eq!(shares, [2, 2, 3]);
     }

@@ -132,17 +132,18 @@ impl<'a, T: Tap> Conversation<'a, T> {
         let to_client = self.relay.to_client().split();
         let to_server = self.relay.to_server().split();
         let stall = self.timeouts.write_stall;
+        // On the heap, as rarely both are needed.
         let closing = async {
             let client = async {
                 if !matches!(ending, Ending::ClientLost(_) | Ending::ClientStalled) {
-                    let _ = self.client.close(to_client, stall).await;
+                    let _ = Box::pin(self.client.close(to_client, stall)).await;
                 }
             };
             let server = async {
                 if self.to_server == Direction::Open
                     && !matches!(ending, Ending::ServerClosed | Ending::ServerStalled)
                 {
-                    let _ = self.server.close(to_server, stall).await;
+                    let _ = Box::pin(self.server.close(to_server, stall)).await;
                 }
             };
             tokio::join!(client, server);

@@ -202,8 +202,10 @@ async fn connect<T: Tap>(
     let upstream = &setup.upstream;
     let stream = upstream.connect(origin, setup.timeouts.connect).await?;
     let id = upstream.send_client_id.then(|| client_id::arguments(origin, session).into_bytes());
-    let opening = opening::open(stream, upstream, id, relay);
-    timeout(setup.timeouts.greeting, opening).await.unwrap_or(Err(Ending::GreetingTimeout))
+    let Some(opening) = opening::due(upstream, id) else { return Ok(Leg::new(stream)) };
+    // On the heap, as most sessions have no need of it.
+    let settling = Box::pin(opening::settle(opening, stream, upstream, relay));
+    timeout(setup.timeouts.greeting, settling).await.unwrap_or(Err(Ending::GreetingTimeout))
 }
 
 /// Ends a session that has no server yet.

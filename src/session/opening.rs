@@ -13,19 +13,20 @@ use crate::{
     tls::Security,
 };
 
-/// Upgrades by STARTTLS where that is configured, and sends `id` (the arguments of an ID command) if
-/// there is one. The leg that it returns begins with the greeting.
-pub(super) async fn open<T: Tap>(
+/// What there is to settle: an upgrade by STARTTLS where that is configured, and `id` (the arguments of an ID
+/// command) if there is one.
+pub(super) fn due(upstream: &Upstream, id: Option<Vec<u8>>) -> Option<Opening> {
+    let start_tls = matches!(upstream.security, Security::StartTls(_));
+    (start_tls || id.is_some()).then(|| Opening::new(start_tls, id))
+}
+
+/// Settles it. The leg that it returns begins with the greeting.
+pub(super) async fn settle<T: Tap>(
+    mut opening: Opening,
     mut stream: Box<dyn Stream>,
     upstream: &Upstream,
-    id: Option<Vec<u8>>,
     relay: &mut Relay<T>,
 ) -> Result<Leg, Ending> {
-    let start_tls = matches!(upstream.security, Security::StartTls(_));
-    if !start_tls && id.is_none() {
-        return Ok(Leg::new(stream));
-    }
-    let mut opening = Opening::new(start_tls, id);
     let mut inbox = BytesMut::with_capacity(4096);
     loop {
         stream.write_all_buf(opening.to_server()).await.map_err(ConnectError::broken)?;

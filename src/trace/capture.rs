@@ -149,7 +149,9 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        if !self.bytes.is_empty() {
+            self.bytes.zeroize();
+        }
     }
 }
 
