@@ -20,7 +20,7 @@ use crate::{
     relay::Policy,
     session::{self, Setup, Upstream},
     tls::{RootsError, SystemRoots},
-    trace::TraceHandle,
+    trace::{self, TraceHandle},
 };
 
 pub use listen::{Socket, adopt, covers, listen, resolve};
@@ -87,7 +87,11 @@ impl Listener {
                         }
                         entry => {
                             let stop = worker.stop.clone();
-                            let session = session::run(client, from, entry, setup, stop);
+                            let session = async move {
+                                session::run(client, from, entry, setup, stop).await;
+                                // Where it was the last one, the log is closed next.
+                                trace::hand_over();
+                            };
                             sessions.tasks.spawn_on(session, &worker.runtime);
                         }
                     }

@@ -5,6 +5,8 @@ use std::{future::pending, io, sync::Arc, thread};
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
+use crate::trace;
+
 /// Names of servers that are looked up at once, on threads of their own, by all workers together.
 const LOOKUPS: usize = 512;
 
@@ -45,11 +47,17 @@ impl Workers {
 }
 
 fn start(number: usize, lookups: usize) -> io::Result<Worker> {
-    let runtime =
-        Builder::new_current_thread().enable_all().max_blocking_threads(lookups).build()?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(lookups)
+        .on_thread_park(trace::hand_over)
+        .build()?;
     let worker = Worker { runtime: runtime.handle().clone(), stop: CancellationToken::new() };
     let name = format!("sessions-{number}");
-    thread::Builder::new().name(name).spawn(move || runtime.block_on(pending::<()>()))?;
+    thread::Builder::new().name(name).spawn(move || {
+        trace::gather();
+        runtime.block_on(pending::<()>());
+    })?;
     Ok(worker)
 }
 

@@ -12,7 +12,7 @@ use tracing::{
 use tracing_subscriber::layer::{Context, Layer};
 
 use super::{
-    escape,
+    batch, escape,
     queue::{Item, Queue},
     record::{Key, MAX_TEXT, Record},
 };
@@ -31,7 +31,7 @@ impl<S: Subscriber> Layer<S> for Capturing {
         event.record(&mut visitor);
         let others = visitor.others;
         record.message.push_str(&others);
-        self.0.push(Item::Line(Box::new(record)));
+        batch::push(&self.0, Item::Line(Box::new(record)));
     }
 }
 

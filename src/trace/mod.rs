@@ -11,6 +11,7 @@
 //! `IMAP_COUNT` when several in a row are shown as one, and `IMAP_UNDECODED=1` when the codec
 //! failed; of log lines `IMAP_FAULT` and `IMAP_ERROR`.
 
+mod batch;
 mod beginning;
 mod capture;
 mod command;
@@ -52,13 +53,17 @@ use tracing_subscriber::{
     registry, reload,
 };
 
+pub use self::{
+    batch::{gather, hand_over},
+    seen::SessionContext,
+    session_id::SessionId,
+    subject::client_subject,
+    tap::SessionTap,
+};
 use self::{
     layer::Capturing,
     queue::Queue,
     sink::{Lines, Sink},
-};
-pub use self::{
-    seen::SessionContext, session_id::SessionId, subject::client_subject, tap::SessionTap,
 };
 use crate::config::log_filter;
 

@@ -142,34 +142,39 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Queues the item, or drops and counts it when the queue is full or closed.
-    pub(super) fn push(&self, item: Item) {
-        let messages = item.messages();
-        if messages > 0 && self.is_overrun() {
-            return self.lose(messages);
-        }
-        let weight = item.weight();
-        let room = if messages > 0 { 1 } else { ROOM_OF_LINES };
+    /// Queues the items, or drops and counts those for which there is no room, and all when it is closed.
+    pub(super) fn push(&self, items: impl IntoIterator<Item = Item>) {
+        let (mut queued, mut lost) = (false, 0);
         let mut state = self.lock();
-        let fits = state.items.len() < self.max_items.saturating_mul(room)
-            && state.bytes.saturating_add(weight) <= self.max_bytes.saturating_mul(room);
-        if fits && !state.closed {
-            state.bytes += weight;
-            state.items.push_back((weight, item));
-            let wake = match state.writer {
-                Writer::Busy => false,
-                Writer::Asleep => true,
-                Writer::Gathering => self.is_enough(&state),
-            };
-            if wake {
-                self.wake(state);
+        for item in items {
+            let (messages, weight) = (item.messages(), item.weight());
+            let room = if messages > 0 { 1 } else { ROOM_OF_LINES };
+            let fits = state.items.len() < self.max_items.saturating_mul(room)
+                && state.bytes.saturating_add(weight) <= self.max_bytes.saturating_mul(room)
+                && (messages == 0 || !self.is_overrun());
+            if fits && !state.closed {
+                state.bytes += weight;
+                state.items.push_back((weight, item));
+                queued = true;
+            } else if messages > 0 {
+                self.overrun.store(!state.closed, Ordering::Relaxed);
+                lost += messages;
+            } else {
+                state.lost_lines += 1;
             }
-        } else if messages > 0 {
-            self.overrun.store(!state.closed, Ordering::Relaxed);
-            drop(state);
-            self.lose(messages);
+        }
+        let wake = match state.writer {
+            Writer::Busy => false,
+            Writer::Asleep => queued,
+            Writer::Gathering => self.is_enough(&state),
+        };
+        if wake {
+            self.wake(state);
         } else {
-            state.lost_lines += 1;
+            drop(state);
+        }
+        if lost > 0 {
+            self.lose(lost);
         }
     }
 
@@ -293,7 +298,8 @@ impl Item {
         }
     }
 
-    fn weight(&self) -> usize {
+    /// Bytes it holds, roughly.
+    pub(super) fn weight(&self) -> usize {
         match self {
             Self::Line(record) => record.weight(),
             Self::Message(seen) => seen.weight(),
@@ -340,7 +346,7 @@ mod tests {
     fn what_does_not_fit_is_counted_and_told_after_what_came_before_it() {
         let queue = Queue::new(2, usize::MAX);
         for item in [messages(1), messages(10), messages(100), line("a"), line("b"), line("c")] {
-            queue.push(item);
+            queue.push([item]);
         }
         assert!(queue.is_overrun());
         queue.lose(1000);
@@ -368,11 +374,11 @@ mod tests {
     #[test]
     fn bytes_are_a_bound_too_and_are_given_back() {
         let queue = Queue::new(usize::MAX, 3 * messages(1).weight());
-        (0..4).for_each(|_| queue.push(messages(1)));
+        (0..4).for_each(|_| queue.push([messages(1)]));
         assert!(queue.is_overrun());
         // What was lost is told once the writer has rested.
         assert_eq!(written(&queue, 2).len(), 4);
-        queue.push(messages(1));
+        queue.push([messages(1)]);
         assert!(!queue.is_overrun());
         queue.lock().closed = true;
         assert_eq!(written(&queue, 9), ["1 messages"]);
@@ -381,24 +387,24 @@ mod tests {
     #[test]
     fn while_the_writer_rests_it_writes_nothing_but_the_daemons_own_lines() {
         let queue = Queue::new(1, usize::MAX);
-        (0..3).for_each(|_| queue.push(messages(1)));
+        (0..3).for_each(|_| queue.push([messages(1)]));
         assert_eq!(written(&queue, 1), ["1 messages"]);
         queue.lock().rest_until = Some(Instant::now() + Duration::from_secs(3600));
-        queue.push(messages(10));
-        queue.push(line("a line"));
+        queue.push([messages(10)]);
+        queue.push([line("a line")]);
         assert_eq!(written(&queue, 1), ["a line"]);
         queue.lock().rest_until = Some(Instant::now());
         assert_eq!(written(&queue, 1), ["lost 12 and 0"]);
-        queue.push(messages(1));
+        queue.push([messages(1)]);
         assert_eq!(written(&queue, 1), ["1 messages"]);
     }
 
     #[test]
     fn a_writer_far_behind_still_tells() {
         let queue = Queue::new(TELL_EVERY, usize::MAX);
-        (0..=2 * TELL_EVERY).for_each(|_| queue.push(line("x")));
+        (0..=2 * TELL_EVERY).for_each(|_| queue.push([line("x")]));
         // What was lost of messages is told where they are missing.
-        queue.push(messages(1));
+        queue.push([messages(1)]);
         let all = written(&queue, TELL_EVERY / BATCH + 1);
         assert_eq!(all.len(), TELL_EVERY + 1);
         assert_eq!(all.last().unwrap(), "lost 0 and 1");
@@ -407,7 +413,7 @@ mod tests {
     #[test]
     fn close_waits_for_the_writer_and_takes_nothing_more() {
         let queue = Queue::new(10, usize::MAX);
-        queue.push(line("a"));
+        queue.push([line("a")]);
         thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 let all = written(&queue, usize::MAX);
@@ -415,7 +421,7 @@ mod tests {
                 all
             });
             assert!(queue.close(Duration::from_secs(60)));
-            queue.push(line("late"));
+            queue.push([line("late")]);
             assert_eq!(writer.join().unwrap(), ["a"]);
         });
         assert_eq!(queue.lock().lost_lines, 1);

@@ -9,7 +9,7 @@ use std::{
 use smol_str::SmolStr;
 
 use super::{
-    TraceHandle,
+    TraceHandle, batch,
     capture::{ALL_LITERALS, Capture, Keep},
     login::Login,
     losses::Losses,
@@ -131,7 +131,7 @@ impl SessionTap {
             _ => None,
         };
         if let Some(seen) = mem::replace(&mut self.run, next).and_then(Run::done) {
-            self.queue.push(Item::Message(seen));
+            batch::push(&self.queue, Item::Message(seen));
         }
     }
 
@@ -176,7 +176,7 @@ impl SessionTap {
         if self.may_begin_run(&seen) {
             self.run = Some(Run::new(seen));
         } else {
-            self.queue.push(Item::Message(seen));
+            batch::push(&self.queue, Item::Message(seen));
         }
     }
 

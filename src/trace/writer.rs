@@ -72,7 +72,7 @@ mod tests {
         let (written, seen) = channel();
         let push = |n: u32| {
             let record = Record::new(Level::INFO, n.to_string());
-            queue.push(Item::Line(Box::new(record)));
+            queue.push([Item::Line(Box::new(record))]);
         };
         let mut sink = Stalled { go_on: told_to, written };
         thread::scope(|scope| {
