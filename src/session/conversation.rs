@@ -119,43 +119,48 @@ impl<'a, T: Tap> Conversation<'a, T> {
 
     /// Says what there is to say, delivers what there is to deliver, and closes both legs. When
     /// the proxy stops, for a bounded time only.
-    pub(super) async fn close(mut self, ending: &Ending, stop: &CancellationToken) {
-        self.relay.tap().show();
+    pub(super) fn close(
+        self,
+        ending: &'a Ending,
+        stop: &'a CancellationToken,
+    ) -> impl Future<Output = ()> + use<'a, T> {
+        let Self { client, server, mut relay, timeouts, to_server, stopping, .. } = self;
+        relay.tap().show();
         match ending {
-            Ending::ServerClosed => self.relay.server_finished(),
+            Ending::ServerClosed => relay.server_finished(),
             _ => {
                 if let Some(reason) = ending.bye() {
-                    self.relay.say_bye(reason);
+                    relay.say_bye(reason);
                 }
             }
         }
-        let to_client = self.relay.to_client().split();
-        let to_server = self.relay.to_server().split();
-        let stall = self.timeouts.write_stall;
-        // On the heap, as rarely both are needed.
-        let closing = async {
+        let last_to_client = relay.to_client().split();
+        let last_to_server = relay.to_server().split();
+        // Of all that the session was, only this lives on.
+        async move {
+            let stall = timeouts.write_stall;
             let client = async {
                 if !matches!(ending, Ending::ClientLost(_) | Ending::ClientStalled) {
-                    let _ = Box::pin(self.client.close(to_client, stall)).await;
+                    // On the heap, for rarely both are needed.
+                    let _ = Box::pin(client.close(last_to_client, stall)).await;
                 }
             };
             let server = async {
-                if self.to_server == Direction::Open
+                if to_server == Direction::Open
                     && !matches!(ending, Ending::ServerClosed | Ending::ServerStalled)
                 {
-                    let _ = Box::pin(self.server.close(to_server, stall)).await;
+                    let _ = Box::pin(server.close(last_to_server, stall)).await;
                 }
             };
-            tokio::join!(client, server);
-        };
-        let cut = async {
-            stop.cancelled().await;
-            let until = self.stopping.unwrap_or_else(|| Instant::now() + self.timeouts.shutdown);
-            sleep_until(until + GOODBYE).await;
-        };
-        tokio::select! {
-            () = closing => {}
-            () = cut => {}
+            let cut = async {
+                stop.cancelled().await;
+                let until = stopping.unwrap_or_else(|| Instant::now() + timeouts.shutdown);
+                sleep_until(until + GOODBYE).await;
+            };
+            tokio::select! {
+                _ = async { tokio::join!(client, server) } => {}
+                () = cut => {}
+            }
         }
     }
 

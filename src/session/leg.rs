@@ -125,7 +125,8 @@ impl Leg {
         if let Some(error) = broke {
             return Ending::ClientLost(error);
         }
-        sleep(LAST_WORDS).await;
+        // On the heap, as few clients do this.
+        Box::pin(sleep(LAST_WORDS)).await;
         Ending::ClientClosed
     }
 

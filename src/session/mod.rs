@@ -152,7 +152,7 @@ async fn introduce<'a>(
         let conversing = start_tls::converse(&mut client_leg, &mut relay, until);
         let conversing = conversing.with_cancellation_token(stop);
         if let Err(ending) = unless_stopped(conversing.await) {
-            return Err(turn_away(client_leg, relay, ending, setup).await);
+            return Err(Box::pin(turn_away(client_leg, relay, ending, setup)).await);
         }
         let shaking = Box::pin(shake_hands(client_leg.into_stream(), tls, origin, setup));
         client_leg = Leg::new(unless_stopped(shaking.with_cancellation_token(stop).await)?);
@@ -169,7 +169,7 @@ async fn introduce<'a>(
         Ok(server_leg) => {
             Ok(Conversation::new(client_leg, server_leg, relay, &setup.timeouts, logins))
         }
-        Err(ending) => Err(turn_away(client_leg, relay, ending, setup).await),
+        Err(ending) => Err(Box::pin(turn_away(client_leg, relay, ending, setup)).await),
     }
 }
 
