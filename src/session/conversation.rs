@@ -20,6 +20,7 @@ use super::{
 use crate::{
     config::Timeouts,
     relay::{Fault, Relay, Tap},
+    trace,
 };
 
 /// How long a server may be silent after its client said that it would send nothing more; see
@@ -82,6 +83,7 @@ impl<'a, T: Tap> Conversation<'a, T> {
         let alarm = sleep_until(self.deadline().0);
         tokio::pin!(cancelled, alarm);
         poll_fn(|cx| {
+            trace::note_turn();
             self.client.begin_turn();
             self.server.begin_turn();
             loop {

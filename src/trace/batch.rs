@@ -8,6 +8,8 @@ use super::queue::{Item, Queue};
 /// Queued at once: so many, or so many bytes of them.
 const ITEMS: usize = 64;
 const BYTES: usize = 64 * 1024;
+/// Turns of sessions that it waits for the thread to sleep: one that is busy with transfers does not.
+const TURNS: u32 = 16;
 
 thread_local! {
     /// `None` on a thread that queues each by itself.
@@ -18,6 +20,7 @@ thread_local! {
 struct Batch {
     items: Vec<Item>,
     bytes: usize,
+    turns: u32,
     /// Where they go.
     queue: Option<Arc<Queue>>,
 }
@@ -30,6 +33,11 @@ pub fn gather() {
 /// Queues what waits on this thread.
 pub fn hand_over() {
     BATCH.with_borrow_mut(|batch| batch.iter_mut().for_each(Batch::hand_over));
+}
+
+/// A session on this thread has its turn: queues what waited for many of them.
+pub fn note_turn() {
+    BATCH.with_borrow_mut(|batch| batch.iter_mut().for_each(Batch::note_turn));
 }
 
 /// Queues the item, now or soon.
@@ -53,10 +61,19 @@ impl Batch {
         }
     }
 
+    fn note_turn(&mut self) {
+        if !self.items.is_empty() {
+            self.turns += 1;
+            if self.turns >= TURNS {
+                self.hand_over();
+            }
+        }
+    }
+
     fn hand_over(&mut self) {
         if let Some(queue) = self.queue.as_ref().filter(|_| !self.items.is_empty()) {
             queue.push(self.items.drain(..));
-            self.bytes = 0;
+            (self.bytes, self.turns) = (0, 0);
         }
     }
 }
@@ -111,6 +128,13 @@ mod tests {
             // Many do not wait.
             (6..5 + ITEMS as u64).for_each(|seq| push(&b, number(seq)));
             assert_eq!(queued(&b).len(), ITEMS);
+            // Nor does one for many turns.
+            (0..TURNS).for_each(|_| note_turn());
+            push(&b, number(1));
+            (1..TURNS).for_each(|_| note_turn());
+            assert!(queued(&b).is_empty());
+            note_turn();
+            assert_eq!(queued(&b), [1]);
         })
         .join()
         .unwrap();

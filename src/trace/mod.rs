@@ -54,7 +54,7 @@ use tracing_subscriber::{
 };
 
 pub use self::{
-    batch::{gather, hand_over},
+    batch::{gather, hand_over, note_turn},
     seen::SessionContext,
     session_id::SessionId,
     subject::client_subject,
