@@ -69,13 +69,12 @@ impl Watched {
         if !is_in(&bytes, self.secret) {
             return;
         }
-        let forms = forms_in(&bytes, &self.forms);
         match message.kind {
             Kind::Command { authenticated } => {
                 self.exempt |= !is_credential(&bytes, authenticated, self.secret);
-                self.sent.extend(forms);
+                self.note_sent(&bytes);
             }
-            Kind::SaslResponse | Kind::IdleDone => self.sent.extend(forms),
+            Kind::SaslResponse | Kind::IdleDone => self.note_sent(&bytes),
             Kind::SaslChallenge => {}
             // A server that makes up a password is none of ours; one that echoes it is.
             Kind::Greeting | Kind::Response => {
@@ -84,12 +83,16 @@ impl Watched {
             }
         }
     }
-}
 
-/// The forms in a message, each of them as a word. What is glued to another word is another secret.
-fn forms_in(message: &[u8], forms: &[String]) -> Vec<String> {
-    let is_in = |form: &&String| (0..message.len()).any(|at| is_word_at(message, at, form));
-    forms.iter().filter(is_in).cloned().collect()
+    /// Notes the forms in a message, each of them as a word. What is glued to another word is another secret.
+    fn note_sent(&mut self, message: &[u8]) {
+        for form in &self.forms {
+            let is_in = (0..message.len()).any(|at| is_word_at(message, at, form));
+            if is_in && !self.sent.contains(form) {
+                self.sent.push(form.clone());
+            }
+        }
+    }
 }
 
 /// The message with a blank for each of these words.
@@ -99,15 +102,12 @@ fn without(message: &[u8], words: &[String]) -> Vec<u8> {
         // The longest, for one may begin like another.
         let found =
             words.iter().filter(|word| is_word_at(message, at, word)).map(String::len).max();
-        match found {
-            Some(length @ 1..) => {
-                rest.push(b' ');
-                at += length;
-            }
-            _ => {
-                rest.push(message[at]);
-                at += 1;
-            }
+        if let Some(length @ 1..) = found {
+            rest.push(b' ');
+            at += length;
+        } else {
+            rest.push(message[at]);
+            at += 1;
         }
     }
     rest
