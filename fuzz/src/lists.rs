@@ -55,7 +55,7 @@ pub fn check(sent: &[u8], got: &[u8]) {
         match name.as_slice() {
             b"CAPABILITY" | b"[CAPABILITY" => list = !over,
             b"]" if is_code => (list, over) = (false, list || over),
-            b"\r" | b"\n" => (list, over) = (false, list || over),
+            b"\r" | b"\n" if !is_code => (list, over) = (false, list || over),
             _ => {}
         }
     }
