@@ -24,7 +24,7 @@ trap 'rm -rf "$logs"' EXIT
 
 # Runs one target. Arguments: target
 fuzz() {
-  local target=$1 log=$logs/$1.log new=$logs/$1 program=target/$host/release/$1 options input
+  local target=$1 log=$logs/$1.log new=$logs/$1 program=target/$host/release/$1 options what input
   [ -z "${KEEP:-}" ] || new=corpus/$target
   mkdir -p "$new" "artifacts/$target"
   options=(-seed="${SEED:-0}" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
@@ -39,9 +39,9 @@ fuzz() {
   grep -q "inline 8-bit counters" "$log" || { echo "$target: no coverage"; return 1; }
   if ! "$program" "${options[@]}" "$new" "corpus/$target" >"$log" 2>&1; then
     # Not what it says, where there may be a planted secret.
-    echo "$target FOUND: $(grep -a -m 1 -o 'panicked at [^ ]*' "$log" || tail -n 1 "$log" | cut -c -100)"
+    what=$(grep -a -m 1 -o 'panicked at [^ ]*' "$log" || tail -n 1 "$log" | cut -c -100)
     input=$(grep -a -o 'Test unit written to .*' "$log" | cut -d ' ' -f 5 || true)
-    [ -z "$input" ] || base64 "$input"
+    echo "$target FOUND: $what $([ -z "$input" ] || base64 -w 0 "$input")"
     return 3
   fi
   echo "$target: $(grep -a '^#[0-9]*[[:space:]]*DONE' "$log" | tr -s '\t ' ' ')"
